@@ -1,0 +1,140 @@
+namespace Volant.Contracts.Api;
+
+/// <summary>Body of every error: RFC 9457 problem details with the members that clients rely on (contract §1).</summary>
+public sealed record Problem
+{
+    /// <summary>URI reference of the problem type.</summary>
+    public string? Type { get; init; }
+
+    /// <summary>Short title of the status.</summary>
+    public string? Title { get; init; }
+
+    /// <summary>HTTP status.</summary>
+    public int? Status { get; init; }
+
+    /// <summary>One sentence: cause and remedy.</summary>
+    public string? Detail { get; init; }
+
+    /// <summary>Path of the request.</summary>
+    public string? Instance { get; init; }
+
+    /// <summary>Same sentence as <see cref="Detail"/>.</summary>
+    public string? Error { get; init; }
+
+    /// <summary>One of <see cref="ErrorCodes"/>.</summary>
+    public string? Code { get; init; }
+
+    /// <summary>Messages by offending field.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>>? Errors { get; init; }
+}
+
+/// <summary>Answer of <c>GET /healthz</c>.</summary>
+public sealed record HealthResponse
+{
+    /// <summary>"ok".</summary>
+    public required string Status { get; init; }
+}
+
+/// <summary>Answer of <c>GET /api/v1/plugins</c>.</summary>
+public sealed record PluginList
+{
+    /// <summary>Names of the installed plugins, sorted.</summary>
+    public required IReadOnlyList<string> Plugins { get; init; }
+}
+
+/// <summary>Answer to an artifact upload or look-up.</summary>
+public sealed record StoredArtifact
+{
+    /// <summary>64 lower-case hex digits.</summary>
+    public required string Sha256 { get; init; }
+
+    /// <summary>Size in bytes.</summary>
+    public required long SizeBytes { get; init; }
+
+    /// <summary>What a manifest writes as URL.</summary>
+    public required string Url { get; init; }
+}
+
+/// <summary>Answer of <c>GET /api/v1/system/info</c>.</summary>
+public sealed record SystemInfo
+{
+    /// <summary>"ok".</summary>
+    public required string Status { get; init; }
+
+    /// <summary>Version of the daemon.</summary>
+    public required string Version { get; init; }
+
+    /// <summary>Address that the API listens on.</summary>
+    public required string ApiListenAddr { get; init; }
+
+    /// <summary>Address that clients should use.</summary>
+    public required string ApiAdvertiseAddr { get; init; }
+
+    /// <summary>Address of the host on the bridge.</summary>
+    public required string HostIp { get; init; }
+
+    /// <summary>Usable hypervisors.</summary>
+    public required IReadOnlyList<string> Hypervisors { get; init; }
+
+    /// <summary>Whether hardware virtualisation is usable.</summary>
+    public required bool Kvm { get; init; }
+}
+
+/// <summary>An event of a VM (contract §2, events).</summary>
+public sealed record VmEvent
+{
+    /// <summary>One of <see cref="VmEventTypes"/>.</summary>
+    public required string Type { get; init; }
+
+    /// <summary>VM name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Status after the event.</summary>
+    public required VmStatus Status { get; init; }
+
+    /// <summary>IPv4 address, when there is one.</summary>
+    public string? IpAddress { get; init; }
+
+    /// <summary>MAC address, when there is one.</summary>
+    public string? MacAddress { get; init; }
+
+    /// <summary>Host process id of the hypervisor.</summary>
+    public int? Pid { get; init; }
+
+    /// <summary>When it happened.</summary>
+    public required DateTimeOffset Timestamp { get; init; }
+
+    /// <summary>Why, in words.</summary>
+    public string? Message { get; init; }
+
+    /// <summary><c>stdout</c> or <c>stderr</c>, of a log line.</summary>
+    public string? Stream { get; init; }
+
+    /// <summary>The log line.</summary>
+    public string? Line { get; init; }
+}
+
+/// <summary>Types of <see cref="VmEvent"/>.</summary>
+public static class VmEventTypes
+{
+    /// <summary>A VM was recorded.</summary>
+    public const string Created = "VM_CREATED";
+
+    /// <summary>The hypervisor runs.</summary>
+    public const string Running = "VM_RUNNING";
+
+    /// <summary>Agent and workload answer.</summary>
+    public const string Ready = "VM_READY";
+
+    /// <summary>Stopped on request.</summary>
+    public const string Stopped = "VM_STOPPED";
+
+    /// <summary>Ended without being asked to.</summary>
+    public const string Crashed = "VM_CRASHED";
+
+    /// <summary>Gone with everything it owned.</summary>
+    public const string Deleted = "VM_DELETED";
+
+    /// <summary>A log line.</summary>
+    public const string Log = "VM_LOG";
+}

@@ -1,0 +1,92 @@
+namespace Volant.Contracts.Api;
+
+/// <summary>Stable values of <c>code</c> in every problem response (contract §1). Never renamed, never reused.</summary>
+public static class ErrorCodes
+{
+    /// <summary>400: the request breaks a rule; <c>errors</c> lists the fields.</summary>
+    public const string InvalidRequest = "invalid_request";
+
+    /// <summary>400: the manifest breaks a rule.</summary>
+    public const string InvalidManifest = "invalid_manifest";
+
+    /// <summary>401: no key, or a wrong one.</summary>
+    public const string Unauthorized = "unauthorized";
+
+    /// <summary>403: the peer's address or origin is not allowed.</summary>
+    public const string Forbidden = "forbidden";
+
+    /// <summary>404: no such route.</summary>
+    public const string NotFound = "not_found";
+
+    /// <summary>404: no VM has that name.</summary>
+    public const string VmNotFound = "vm_not_found";
+
+    /// <summary>409: a VM with that name exists.</summary>
+    public const string VmExists = "vm_exists";
+
+    /// <summary>409: the VM's status does not allow the operation.</summary>
+    public const string VmStatusConflict = "vm_status_conflict";
+
+    /// <summary>409: the VM does not run.</summary>
+    public const string VmNotRunning = "vm_not_running";
+
+    /// <summary>404: no plugin has that name.</summary>
+    public const string PluginNotFound = "plugin_not_found";
+
+    /// <summary>409: the plugin is disabled.</summary>
+    public const string PluginDisabled = "plugin_disabled";
+
+    /// <summary>409: VMs use the plugin.</summary>
+    public const string PluginInUse = "plugin_in_use";
+
+    /// <summary>404: no such artifact, or the file that a manifest names does not exist.</summary>
+    public const string ArtifactNotFound = "artifact_not_found";
+
+    /// <summary>422: a host path lies outside the configured image directories.</summary>
+    public const string PathNotAllowed = "path_not_allowed";
+
+    /// <summary>422: the bytes do not have the expected SHA-256.</summary>
+    public const string ChecksumMismatch = "checksum_mismatch";
+
+    /// <summary>422: the boot medium is not what it should be.</summary>
+    public const string InvalidMedia = "invalid_media";
+
+    /// <summary>413: the body is larger than the limit.</summary>
+    public const string TooLarge = "too_large";
+
+    /// <summary>415: the body is not JSON.</summary>
+    public const string UnsupportedMediaType = "unsupported_media_type";
+
+    /// <summary>422: well-formed, but this host or this VM cannot do it.</summary>
+    public const string Unsupported = "unsupported";
+
+    /// <summary>503: the pool has no free address.</summary>
+    public const string IpPoolExhausted = "ip_pool_exhausted";
+
+    /// <summary>503: the host lacks the hypervisor or the kernel, or the hypervisor did not start.</summary>
+    public const string HypervisorUnavailable = "hypervisor_unavailable";
+
+    /// <summary>503: the host lacks memory, processors or permission for what is asked.</summary>
+    public const string InsufficientCapacity = "insufficient_capacity";
+
+    /// <summary>503: the host network could not be changed.</summary>
+    public const string NetworkUnavailable = "network_unavailable";
+
+    /// <summary>502: the agent could not be reached.</summary>
+    public const string AgentUnreachable = "agent_unreachable";
+
+    /// <summary>504: the guest did not answer in time.</summary>
+    public const string Timeout = "timeout";
+
+    /// <summary>412: the resource changed since it was read.</summary>
+    public const string VersionConflict = "version_conflict";
+
+    /// <summary>507: the disk is full.</summary>
+    public const string DiskFull = "disk_full";
+
+    /// <summary>503: the daemon is stopping or not ready.</summary>
+    public const string Unavailable = "unavailable";
+
+    /// <summary>500: a fault of the daemon.</summary>
+    public const string Internal = "internal";
+}

@@ -1,0 +1,17 @@
+namespace Volant.Contracts.Boot;
+
+/// <summary>The kernel modules that a guest needs on a modular distribution kernel, by module name with underscores.</summary>
+/// <remarks>Dependencies come from <c>modules.dep</c>; a module that the kernel has built in, or does not know, is skipped.</remarks>
+public static class GuestModules
+{
+    /// <summary>Loaded at every boot, in this order.</summary>
+    public static IReadOnlyList<string> Essential { get; } =
+    [
+        "virtio_mmio", "virtio_pci", "virtio_console", "virtio_rng", "virtio_blk", "virtio_net",
+        "vmw_vsock_virtio_transport", "button", "evdev",
+    ];
+
+    /// <summary>Packed too, loaded on demand.</summary>
+    public static IReadOnlyList<string> Optional { get; } =
+        ["virtio_balloon", "overlay", "squashfs", "xfs", "btrfs", "vfat", "isofs", "nls_ascii", "nls_cp437", "fuse", "virtiofs", "pvpanic_pci"];
+}

@@ -1,0 +1,44 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
+
+namespace Volant.Contracts;
+
+/// <summary>Reflection-free serialisation of every type that crosses a process boundary.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(AgentState))]
+[JsonSerializable(typeof(CreateVmRequest))]
+[JsonSerializable(typeof(HealthResponse))]
+[JsonSerializable(typeof(IReadOnlyList<Vm>))]
+[JsonSerializable(typeof(PluginList))]
+[JsonSerializable(typeof(PluginManifest))]
+[JsonSerializable(typeof(Problem))]
+[JsonSerializable(typeof(StoredArtifact))]
+[JsonSerializable(typeof(SystemInfo))]
+[JsonSerializable(typeof(Vm))]
+[JsonSerializable(typeof(VmConfig))]
+[JsonSerializable(typeof(VmEvent))]
+public sealed partial class ContractsJson : JsonSerializerContext
+{
+    /// <summary>For documents from outside: also refuses duplicate members and deep nesting.</summary>
+    public static ContractsJson Strict => field ??= new ContractsJson(new JsonSerializerOptions(Default.Options)
+    {
+        AllowDuplicateProperties = false,
+        MaxDepth = StrictJson.MaxDepth,
+        NumberHandling = JsonNumberHandling.Strict,
+    });
+
+    /// <summary>Makes <paramref name="options"/> write exactly what <see cref="Default"/> writes.</summary>
+    /// <remarks>Adding the resolver alone is not enough: the host's own naming policy would win.</remarks>
+    public static void Apply(JsonSerializerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        options.TypeInfoResolverChain.Insert(0, Default);
+        options.PropertyNamingPolicy = Default.Options.PropertyNamingPolicy;
+        options.DefaultIgnoreCondition = Default.Options.DefaultIgnoreCondition;
+        options.NumberHandling = JsonNumberHandling.Strict;
+    }
+}

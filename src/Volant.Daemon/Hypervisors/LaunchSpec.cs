@@ -1,0 +1,76 @@
+namespace Volant.Daemon.Hypervisors;
+
+/// <summary>Everything a launcher needs, complete and immutable: what is not in it, a launcher cannot know.</summary>
+internal sealed record LaunchSpec
+{
+    /// <summary>Identity of the VM; part of the process's command line, so that an orphan names its owner.</summary>
+    public required Guid Uid { get; init; }
+
+    /// <summary>Virtual CPUs, 1 or more.</summary>
+    public required int CpuCores { get; init; }
+
+    /// <summary>Guest memory in MiB.</summary>
+    public required int MemoryMib { get; init; }
+
+    /// <summary>Kernel image: bzImage, or ELF with a PVH note. Read in place, never copied.</summary>
+    public required string Kernel { get; init; }
+
+    /// <summary>Initial RAM filesystem, if any. Read in place.</summary>
+    public string? Initramfs { get; init; }
+
+    /// <summary>Kernel arguments without what the machine itself needs; the launcher appends that and checks the length.</summary>
+    public required string KernelArguments { get; init; }
+
+    /// <summary>Disks in the order that the guest sees them.</summary>
+    public IReadOnlyList<DiskSpec> Disks { get; init; } = [];
+
+    /// <summary>Ethernet interface, if any.</summary>
+    public NicSpec? Nic { get; init; }
+
+    /// <summary>Vsock context id when the host has vsock; null for the virtio-serial link.</summary>
+    public long? VsockCid { get; init; }
+
+    /// <summary>PCI devices to pass through, as addresses.</summary>
+    public IReadOnlyList<string> PciDevices { get; init; } = [];
+
+    /// <summary>Where the sockets and logs of this VM lie.</summary>
+    public required VmPaths Paths { get; init; }
+}
+
+/// <summary>A disk of a VM.</summary>
+/// <param name="Path">Image file on the host.</param>
+/// <param name="Format">"raw" or "qcow2"; never detected.</param>
+/// <param name="ReadOnly">Whether the guest may only read it.</param>
+/// <param name="Serial">Serial number that identifies it in the guest, at most 20 characters.</param>
+internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, string Serial);
+
+/// <summary>An Ethernet interface of a VM.</summary>
+/// <param name="Tap">Name of an existing tap interface on the host.</param>
+/// <param name="Mac">MAC address that the guest sees, <c>02:…</c>.</param>
+internal sealed record NicSpec(string Tap, string Mac);
+
+/// <summary>The files of one VM under its runtime directory (mode 0700), all derived from its identity.</summary>
+/// <param name="Directory">Absolute directory that belongs to this VM alone.</param>
+internal sealed record VmPaths(string Directory)
+{
+    /// <summary>Longest path of a unix socket in bytes (<c>sun_path</c> less the terminator).</summary>
+    public const int MaxSocketPath = 107;
+
+    /// <summary>Control socket of the hypervisor: QMP, or Cloud Hypervisor's REST API.</summary>
+    public string ControlSocket => Path.Combine(Directory, "control.sock");
+
+    /// <summary>Serial console.</summary>
+    public string SerialSocket => Path.Combine(Directory, "serial.sock");
+
+    /// <summary>Host end of the guest channel: virtio-serial port, or Cloud Hypervisor's vsock.</summary>
+    public string AgentSocket => Path.Combine(Directory, "agent.sock");
+
+    /// <summary>All that the guest wrote to its serial console, appended across restarts.</summary>
+    public string ConsoleLog => Path.Combine(Directory, "console.log");
+
+    /// <summary>Standard output and error of the hypervisor.</summary>
+    public string HypervisorLog => Path.Combine(Directory, "hypervisor.log");
+
+    /// <summary>Initramfs of this VM alone, when its manifest travels inside it (mode 0600).</summary>
+    public string Initramfs => Path.Combine(Directory, "initramfs");
+}

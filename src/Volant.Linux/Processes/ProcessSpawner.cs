@@ -1,0 +1,181 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+
+namespace Volant.Linux.Processes;
+
+/// <summary>Everything about a child process that is to be started.</summary>
+public sealed record SpawnRequest
+{
+    /// <summary>Absolute path of the program, then its arguments.</summary>
+    public required IReadOnlyList<string> Arguments { get; init; }
+
+    /// <summary>The whole environment as <c>NAME=value</c>; empty by default, nothing is inherited.</summary>
+    public IReadOnlyList<string> Environment { get; init; } = [];
+
+    /// <summary>Working directory.</summary>
+    public string WorkingDirectory { get; init; } = "/";
+
+    /// <summary>File that standard output and error are appended to (mode 0600); ignored where a descriptor is given.</summary>
+    public string? OutputFile { get; init; }
+
+    /// <summary>Descriptor that becomes standard input; <c>/dev/null</c> when null.</summary>
+    public SafeHandle? StandardInput { get; init; }
+
+    /// <summary>Descriptor that becomes standard output; null for <see cref="OutputFile"/> or <c>/dev/null</c>.</summary>
+    public SafeHandle? StandardOutput { get; init; }
+
+    /// <summary>Descriptor that becomes standard error; null for <see cref="OutputFile"/> or <c>/dev/null</c>.</summary>
+    public SafeHandle? StandardError { get; init; }
+}
+
+/// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor.</summary>
+/// <remarks>
+/// <c>posix_spawn</c> with SETSID, SETSIGMASK and SETSIGDEF: signals are default and unblocked (.NET ignores SIGPIPE, and a child would
+/// inherit that), descriptors from 3 up are closed. The caller must wait for the child with <see cref="ProcessWait"/>.
+/// </remarks>
+public static unsafe partial class ProcessSpawner
+{
+    private const short ResetSignals = 0x04;
+    private const short SetSignalMask = 0x08;
+    private const short NewSession = 0x80;
+    private const int OpenReadWrite = 2;
+    private const int OpenAppendCreate = 1 | 0x40 | 0x400;
+    private const uint OwnerOnly = 0x180;
+
+    /// <summary>Starts the process and returns its id.</summary>
+    /// <exception cref="Win32Exception">The program could not be started; <c>NativeErrorCode</c> is the errno.</exception>
+    public static int Spawn(SpawnRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentOutOfRangeException.ThrowIfZero(request.Arguments.Count, nameof(request));
+
+        // SAFETY: glibc's types are smaller than these buffers (posix_spawn_file_actions_t 80, posix_spawnattr_t 336, sigset_t 128 bytes).
+        var actions = stackalloc byte[256];
+        var attributes = stackalloc byte[512];
+        var signals = stackalloc byte[128];
+        Check(ActionsInit(actions), "posix_spawn_file_actions_init");
+        Check(AttributesInit(attributes), "posix_spawnattr_init");
+        try
+        {
+            Redirect(actions, 0, request.StandardInput, null);
+            Redirect(actions, 1, request.StandardOutput, request.OutputFile);
+            Redirect(actions, 2, request.StandardError, request.OutputFile);
+            Check(ActionsAddCloseFrom(actions, 3), "posix_spawn_file_actions_addclosefrom_np");
+            Check(ActionsAddChdir(actions, request.WorkingDirectory), "posix_spawn_file_actions_addchdir_np");
+            Check(SignalsEmpty(signals), "sigemptyset");
+            Check(AttributesSetMask(attributes, signals), "posix_spawnattr_setsigmask");
+            Check(SignalsFill(signals), "sigfillset");
+            Check(AttributesSetDefault(attributes, signals), "posix_spawnattr_setsigdefault");
+            Check(AttributesSetFlags(attributes, NewSession | SetSignalMask | ResetSignals), "posix_spawnattr_setflags");
+
+            using var arguments = new StringVector(request.Arguments);
+            using var environment = new StringVector(request.Environment);
+            int pid;
+            Check(PosixSpawn(&pid, request.Arguments[0], actions, attributes, arguments.Pointer, environment.Pointer), request.Arguments[0]);
+            return pid;
+        }
+        finally
+        {
+            _ = AttributesDestroy(attributes);
+            _ = ActionsDestroy(actions);
+            GC.KeepAlive(request);
+        }
+    }
+
+    private static void Redirect(byte* actions, int target, SafeHandle? source, string? file)
+    {
+        if (source is not null)
+        {
+            Check(ActionsAddDup2(actions, (int)source.DangerousGetHandle(), target), "posix_spawn_file_actions_adddup2");
+        }
+        else
+        {
+            var flags = file is null ? OpenReadWrite : OpenAppendCreate;
+            Check(ActionsAddOpen(actions, target, file ?? "/dev/null", flags, OwnerOnly), "posix_spawn_file_actions_addopen");
+        }
+    }
+
+    private static void Check(int error, string what)
+    {
+        if (error != 0)
+        {
+            throw LinuxError.Of(error, what);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int PosixSpawn(int* pid, string path, byte* actions, byte* attributes, byte** arguments, byte** environment);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_init")]
+    private static partial int ActionsInit(byte* actions);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_destroy")]
+    private static partial int ActionsDestroy(byte* actions);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_addopen", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int ActionsAddOpen(byte* actions, int fd, string path, int flags, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_adddup2")]
+    private static partial int ActionsAddDup2(byte* actions, int fd, int target);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_addclosefrom_np")]
+    private static partial int ActionsAddCloseFrom(byte* actions, int from);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_addchdir_np", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int ActionsAddChdir(byte* actions, string path);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawnattr_init")]
+    private static partial int AttributesInit(byte* attributes);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawnattr_destroy")]
+    private static partial int AttributesDestroy(byte* attributes);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawnattr_setflags")]
+    private static partial int AttributesSetFlags(byte* attributes, short flags);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawnattr_setsigmask")]
+    private static partial int AttributesSetMask(byte* attributes, byte* signals);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawnattr_setsigdefault")]
+    private static partial int AttributesSetDefault(byte* attributes, byte* signals);
+
+    [LibraryImport("libc", EntryPoint = "sigemptyset")]
+    private static partial int SignalsEmpty(byte* signals);
+
+    [LibraryImport("libc", EntryPoint = "sigfillset")]
+    private static partial int SignalsFill(byte* signals);
+
+    /// <summary>A NULL-terminated array of C strings.</summary>
+    private sealed class StringVector : IDisposable
+    {
+        private readonly int _count;
+
+        public StringVector(IReadOnlyList<string> values)
+        {
+            _count = values.Count;
+            Pointer = (byte**)NativeMemory.AllocZeroed((nuint)(_count + 1), (nuint)sizeof(byte*));
+            for (var i = 0; i < _count; i++)
+            {
+                if (values[i].Contains('\0', StringComparison.Ordinal))
+                {
+                    Dispose();
+                    throw new ArgumentException("An argument holds a NUL character.", nameof(values));
+                }
+
+                Pointer[i] = (byte*)Marshal.StringToCoTaskMemUTF8(values[i]);
+            }
+        }
+
+        public byte** Pointer { get; }
+
+        public void Dispose()
+        {
+            for (var i = 0; i < _count; i++)
+            {
+                Marshal.FreeCoTaskMem((nint)Pointer[i]);
+            }
+
+            NativeMemory.Free(Pointer);
+        }
+    }
+}
