@@ -1,0 +1,174 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Volant.Daemon;
+
+/// <summary>A setting that stops the start: one line that names the variable, the value and what was expected.</summary>
+internal sealed class ConfigurationException(string message) : Exception(message);
+
+/// <summary>Reads <see cref="DaemonOptions"/> from environment variables; the only place that knows their names.</summary>
+internal static class DaemonEnvironment
+{
+    private const int MaxInterfaceName = 15;
+
+    /// <summary>Every variable with its default and meaning, for help and the reference page.</summary>
+    public static IReadOnlyList<(string Name, string Default, string Meaning)> Variables { get; } =
+    [
+        ("VOLANT_DB_PATH", "~/.volant/state.db", "SQLite database; the artifact cache lies beside it"),
+        ("VOLANT_API_LISTEN", "127.0.0.1:7777", "address:port, or unix:/path; beyond loopback only with VOLANT_API_KEY"),
+        ("VOLANT_API_ADVERTISE", "the listen address", "URL that clients should use"),
+        ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
+        ("VOLANT_SUBNET", "192.168.127.0/24", "IPv4 subnet of bridged VMs"),
+        ("VOLANT_HOST_IP", "192.168.127.1", "address of the host in that subnet"),
+        ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
+        ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
+        ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
+        ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
+        ("VOLANT_HYPERVISOR", "automatic", "qemu, or the path of a program whose name starts with qemu"),
+        ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
+        ("VOLANT_API_KEY", "none", "key that every request must carry"),
+        ("VOLANT_API_ALLOW_CIDR", "any", "comma list of networks that may connect"),
+        ("VOLANT_CORS_ORIGINS", "none", "comma list of browser origins, or *"),
+        ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest uploaded artifact in MiB"),
+        ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
+        ("VOLANT_INSECURE", "0", "1 allows listening beyond loopback without a key"),
+    ];
+
+    /// <summary>Reads and checks all settings.</summary>
+    /// <param name="variables">The environment.</param>
+    /// <exception cref="ConfigurationException">A value is bad; the message is the line to print.</exception>
+    public static DaemonOptions Read(IReadOnlyDictionary<string, string> variables)
+    {
+        var home = variables.GetValueOrDefault("HOME") is { Length: > 0 } set ? set : "/root";
+        var state = Path.Combine(home, ".volant");
+        var database = AbsolutePath("VOLANT_DB_PATH", Path.Combine(state, "state.db"));
+        var listen = ParseListen(Get("VOLANT_API_LISTEN") ?? "127.0.0.1:7777");
+        var subnet = ParseSubnet(Get("VOLANT_SUBNET") ?? "192.168.127.0/24");
+        var options = new DaemonOptions
+        {
+            DatabasePath = database,
+            Listen = listen,
+            Advertise = Get("VOLANT_API_ADVERTISE") ?? (listen.EndPoint is { } endPoint ? $"http://{endPoint}" : $"unix://{listen.SocketPath}"),
+            Bridge = ParseBridge(Get("VOLANT_BRIDGE") ?? "vbr0"),
+            Subnet = subnet,
+            HostIp = ParseHostIp(Get("VOLANT_HOST_IP") ?? "192.168.127.1", subnet),
+            RuntimeDirectory = AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run")),
+            LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
+            KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
+            KernelVmlinux = AbsolutePath("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux"),
+            Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
+            ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
+            ApiKey = ParseKey(Get("VOLANT_API_KEY")),
+            AllowCidr = ParseNetworks(Get("VOLANT_API_ALLOW_CIDR")),
+            CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
+            MaxArtifactBytes = ParseNumber("VOLANT_MAX_ARTIFACT_MB", 8192, 1, 1024 * 1024) * 1024L * 1024,
+            BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
+        };
+        var insecure = Get("VOLANT_INSECURE") switch
+        {
+            null or "0" => false,
+            "1" => true,
+            var other => throw Bad("VOLANT_INSECURE", other, "0 or 1"),
+        };
+        return options.Listen.IsLocal || options.ApiKey is not null || insecure
+            ? options
+            : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
+
+        string? Get(string name) => variables.GetValueOrDefault(name)?.Trim() is { Length: > 0 } value ? value : null;
+
+        string AbsolutePath(string name, string fallback)
+        {
+            var value = Get(name) ?? fallback;
+            if (value.StartsWith("~/", StringComparison.Ordinal))
+            {
+                value = Path.Combine(home, value[2..]);
+            }
+
+            return Path.IsPathRooted(value) && !value.Contains('\0', StringComparison.Ordinal) ? Path.GetFullPath(value) : throw Bad(name, value, "an absolute path");
+        }
+
+        int ParseNumber(string name, int fallback, int least, int most) =>
+            Get(name) is not { } text ? fallback
+            : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
+            : throw Bad(name, text, $"a whole number from {least} to {most}");
+    }
+
+    private static ConfigurationException Bad(string name, string value, string expected) =>
+        new($"{name}: '{value}' is not valid; expected {expected}.");
+
+    private static ListenAddress ParseListen(string text)
+    {
+        const string Name = "VOLANT_API_LISTEN";
+        if (text.StartsWith("unix:", StringComparison.Ordinal))
+        {
+            var path = text["unix:".Length..];
+            path = path.StartsWith("//", StringComparison.Ordinal) ? path[2..] : path;
+            return Path.IsPathRooted(path) && path.Length <= 107 ? new ListenAddress(null, path) : throw Bad(Name, text, "unix: and an absolute path of at most 107 bytes");
+        }
+
+        if (text.StartsWith(':'))
+        {
+            text = "0.0.0.0" + text;
+        }
+
+        var normal = text.StartsWith("localhost:", StringComparison.Ordinal) ? "127.0.0.1" + text["localhost".Length..] : text;
+        return normal.Contains(':', StringComparison.Ordinal) && IPEndPoint.TryParse(normal, out var endPoint) && normal[^1] != ']'
+            ? new ListenAddress(endPoint, null)
+            : throw Bad(Name, text, "address:port such as 127.0.0.1:7777, or unix:/path");
+    }
+
+    private static IPNetwork ParseSubnet(string text) =>
+        IPNetwork.TryParse(text, out var network) && network.BaseAddress.AddressFamily == AddressFamily.InterNetwork && network.PrefixLength is >= 16 and <= 30
+            ? network
+            : throw Bad("VOLANT_SUBNET", text, "an IPv4 subnet of /16 to /30 without host bits, such as 192.168.127.0/24");
+
+    private static IPAddress ParseHostIp(string text, IPNetwork subnet) =>
+        IPAddress.TryParse(text, out var address) && address.AddressFamily == AddressFamily.InterNetwork && subnet.Contains(address)
+            ? address
+            : throw Bad("VOLANT_HOST_IP", text, $"an IPv4 address inside {subnet}");
+
+    private static string ParseBridge(string text) =>
+        text.Length <= MaxInterfaceName && text is not ("." or "..") && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')
+            ? text
+            : throw Bad("VOLANT_BRIDGE", text, "an interface name of 1 to 15 letters, digits, '-', '_' or '.'");
+
+    private static string? ParseHypervisor(string? text) => text switch
+    {
+        null or "qemu" => text,
+        _ when Path.IsPathRooted(text) && Path.GetFileName(text).StartsWith("qemu", StringComparison.Ordinal) => text,
+        _ => throw Bad("VOLANT_HYPERVISOR", text, "qemu, or the absolute path of a program whose file name starts with qemu"),
+    };
+
+    private static string[] ParseDirectories(string text)
+    {
+        var directories = text.Split(':', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return directories.All(Path.IsPathRooted) ? directories : throw Bad("VOLANT_IMAGE_DIRS", text, "absolute paths separated by colons");
+    }
+
+    private static string? ParseKey(string? text) =>
+        text is null || (text.Length >= 8 && text.All(c => c is > ' ' and < '\x7f')) ? text : throw new ConfigurationException("VOLANT_API_KEY: the value is not shown; expected at least 8 printable ASCII characters without spaces.");
+
+    private static IPNetwork[] ParseNetworks(string? text) =>
+    [
+        .. from entry in (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+           select IPNetwork.TryParse(entry, out var network) ? network
+               : IPAddress.TryParse(entry, out var address) ? new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128)
+               : throw Bad("VOLANT_API_ALLOW_CIDR", entry, "networks such as 10.0.0.0/8, separated by commas"),
+    ];
+
+    private static string[] ParseOrigins(string? text)
+    {
+        var origins = (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        foreach (var origin in origins)
+        {
+            var exact = Uri.TryCreate(origin, UriKind.Absolute, out var url) && url.Scheme is "http" or "https" && url.GetLeftPart(UriPartial.Authority) == origin;
+            if (origin != "*" && !exact)
+            {
+                throw Bad("VOLANT_CORS_ORIGINS", origin, "origins such as https://console.example.org, or *");
+            }
+        }
+
+        return origins;
+    }
+}

@@ -1,0 +1,76 @@
+using System.Net;
+
+namespace Volant.Daemon;
+
+/// <summary>Settings of the daemon, read from the environment by <see cref="DaemonEnvironment"/> (contract §7).</summary>
+internal sealed record DaemonOptions
+{
+    /// <summary>SQLite database.</summary>
+    public required string DatabasePath { get; init; }
+
+    /// <summary>Where the API listens: an address and port, or a unix socket.</summary>
+    public required ListenAddress Listen { get; init; }
+
+    /// <summary>URL that clients should use.</summary>
+    public required string Advertise { get; init; }
+
+    /// <summary>Name of the bridge of bridged VMs.</summary>
+    public required string Bridge { get; init; }
+
+    /// <summary>Subnet of bridged VMs.</summary>
+    public required IPNetwork Subnet { get; init; }
+
+    /// <summary>Address of the host in <see cref="Subnet"/>.</summary>
+    public required IPAddress HostIp { get; init; }
+
+    /// <summary>Sockets of running VMs, one directory each.</summary>
+    public required string RuntimeDirectory { get; init; }
+
+    /// <summary>Console and hypervisor logs, one directory per VM.</summary>
+    public required string LogDirectory { get; init; }
+
+    /// <summary>Kernel in bzImage format.</summary>
+    public required string KernelBzImage { get; init; }
+
+    /// <summary>Kernel as ELF with a PVH note; preferred when it exists, because it needs no decompression.</summary>
+    public required string KernelVmlinux { get; init; }
+
+    /// <summary>"qemu", "cloud-hypervisor", a path, or null for the best that is there.</summary>
+    public string? Hypervisor { get; init; }
+
+    /// <summary>Directories below which a manifest or configuration may name host files.</summary>
+    public required IReadOnlyList<string> ImageDirectories { get; init; }
+
+    /// <summary>Key that every request but <c>/healthz</c> must carry; null for none.</summary>
+    public string? ApiKey { get; init; }
+
+    /// <summary>Peers that may connect; empty for all.</summary>
+    public IReadOnlyList<IPNetwork> AllowCidr { get; init; } = [];
+
+    /// <summary>Browser origins that may call, exact, or a single <c>*</c>.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
+    /// <summary>Largest uploaded artifact in bytes.</summary>
+    public required long MaxArtifactBytes { get; init; }
+
+    /// <summary>How long a guest may take from launch until its agent answers.</summary>
+    public required TimeSpan BootTimeout { get; init; }
+
+    /// <summary>Where the database lies; the artifact cache is beside it.</summary>
+    public string StateDirectory => Path.GetDirectoryName(DatabasePath)!;
+
+    /// <summary>Content-addressed artifacts.</summary>
+    public string CacheDirectory => Path.Combine(StateDirectory, "cache");
+}
+
+/// <summary>Where the API listens.</summary>
+/// <param name="EndPoint">Address and port; null for a unix socket.</param>
+/// <param name="SocketPath">Unix socket; null for an address.</param>
+internal sealed record ListenAddress(IPEndPoint? EndPoint, string? SocketPath)
+{
+    /// <summary>Whether only this host can connect.</summary>
+    public bool IsLocal => EndPoint is null || IPAddress.IsLoopback(EndPoint.Address);
+
+    /// <summary>The form that a user writes.</summary>
+    public override string ToString() => EndPoint?.ToString() ?? $"unix:{SocketPath}";
+}

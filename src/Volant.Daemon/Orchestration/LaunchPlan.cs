@@ -1,0 +1,139 @@
+using Volant.Contracts;
+using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
+
+namespace Volant.Daemon.Orchestration;
+
+/// <summary>The effective values of a VM: explicit request field, then configuration, then manifest, then default (contract §5).</summary>
+/// <remarks>The one place of that precedence, used by create, start and recovery alike. Pure; reports every fault at once.</remarks>
+internal sealed record LaunchPlan
+{
+    /// <summary>Virtual CPUs when nothing says otherwise.</summary>
+    public const int DefaultCpuCores = 2;
+
+    /// <summary>Memory in MiB when nothing says otherwise.</summary>
+    public const int DefaultMemoryMib = 2048;
+
+    /// <summary>Least memory in MiB that the distribution's kernel and the agent boot with.</summary>
+    public const int MinimumMemoryMib = 128;
+
+    /// <summary>What the guest is told.</summary>
+    public required PluginManifest Manifest { get; init; }
+
+    /// <summary>Runtime family.</summary>
+    public required string Runtime { get; init; }
+
+    /// <summary>Virtual CPUs.</summary>
+    public required int CpuCores { get; init; }
+
+    /// <summary>Memory in MiB.</summary>
+    public required int MemoryMib { get; init; }
+
+    /// <summary>See <see cref="NetworkModes"/>.</summary>
+    public required string NetworkMode { get; init; }
+
+    /// <summary>Boot medium.</summary>
+    public required BootMedia Initramfs { get; init; }
+
+    /// <summary>Kernel in place of the configured one.</summary>
+    public string? KernelOverride { get; init; }
+
+    /// <summary>The user's words for the kernel.</summary>
+    public string? KernelWords { get; init; }
+
+    /// <summary>Where the agent's TCP listener binds, if it is wanted.</summary>
+    public ApiEndpoint? Api { get; init; }
+
+    /// <summary>Puts the explicit fields of a request on top of its configuration: what is stored as version 1.</summary>
+    public static VmConfig Merge(CreateVmRequest request)
+    {
+        var config = request.Config ?? new VmConfig();
+        return config with
+        {
+            Plugin = request.Plugin ?? config.Plugin,
+            Runtime = request.Runtime ?? config.Runtime,
+            KernelCmdline = request.KernelCmdline ?? config.KernelCmdline,
+            Resources = request.CpuCores is null && request.MemoryMb is null ? config.Resources : new ManifestResources
+            {
+                CpuCores = request.CpuCores ?? config.Resources?.CpuCores,
+                MemoryMb = request.MemoryMb ?? config.Resources?.MemoryMb,
+            },
+            Api = request.ApiHost is null && request.ApiPort is null ? config.Api : new ApiEndpoint
+            {
+                Host = request.ApiHost ?? config.Api?.Host,
+                Port = request.ApiPort ?? config.Api?.Port,
+            },
+            Network = ManifestRules.NormaliseNetwork(config.Network),
+            Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
+        };
+    }
+
+    /// <summary>Resolves the effective values.</summary>
+    /// <param name="config">Configuration of the VM, see <see cref="Merge"/>.</param>
+    /// <param name="installed">Manifest of its plugin.</param>
+    /// <param name="hostMemoryMib">Memory of the host in MiB.</param>
+    /// <exception cref="VolantException"><c>invalid_request</c>, <c>unsupported</c> or <c>insufficient_capacity</c>.</exception>
+    public static LaunchPlan Resolve(VmConfig config, PluginManifest installed, long hostMemoryMib)
+    {
+        var manifest = config.Manifest is { } own ? ManifestRules.Normalise(own) : installed;
+        RejectInvalid(config, manifest);
+        RejectUnsupported(config, manifest);
+        var plan = new LaunchPlan
+        {
+            Manifest = manifest,
+            Runtime = config.Runtime ?? manifest.Runtime!,
+            CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,
+            MemoryMib = config.Resources?.MemoryMb ?? manifest.Resources?.MemoryMb ?? DefaultMemoryMib,
+            NetworkMode = config.Network?.Mode ?? manifest.Network?.Mode ?? NetworkModes.Bridged,
+            Initramfs = config.Initramfs ?? manifest.Initramfs!,
+            KernelOverride = config.KernelOverride,
+            KernelWords = config.KernelCmdline,
+            Api = config.Api,
+        };
+        if (plan.MemoryMib < MinimumMemoryMib)
+        {
+            throw new VolantException(ErrorCodes.Unsupported, $"{plan.MemoryMib} MiB of memory is less than the kernel and the agent need; ask for at least {MinimumMemoryMib} MiB.")
+            {
+                Fields = [new("memory_mb", $"must be at least {MinimumMemoryMib}")],
+            };
+        }
+
+        return plan.MemoryMib <= hostMemoryMib
+            ? plan
+            : throw new VolantException(ErrorCodes.InsufficientCapacity, $"The VM asks for {plan.MemoryMib} MiB of memory; this host has {hostMemoryMib} MiB.");
+    }
+
+    private static void RejectInvalid(VmConfig config, PluginManifest manifest)
+    {
+        List<FieldError> faults = [.. VmConfigRules.Validate(config)];
+        if (config.Manifest is not null)
+        {
+            faults.AddRange(ManifestRules.Validate(manifest).Select(fault => fault with { Path = $"manifest.{fault.Path}" }));
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"The configuration is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.")
+            {
+                Fields = [.. faults.Select(fault => fault with { Path = $"config.{fault.Path}" })],
+            };
+        }
+    }
+
+    private static void RejectUnsupported(VmConfig config, PluginManifest manifest)
+    {
+        var what =
+            (config.Initramfs ?? manifest.Initramfs) is null ? "booting from 'rootfs' alone"
+            : config.Rootfs is not null || manifest.Rootfs is not null ? "'rootfs'"
+            : manifest.Disks is { Count: > 0 } ? "'disks'"
+            : config.CloudInit is not null || manifest.CloudInit is not null ? "'cloud_init'"
+            : config.Expose is { Count: > 0 } ? "'expose'"
+            : (config.Devices ?? manifest.Devices)?.PciPassthrough is { Count: > 0 } ? "'devices'"
+            : (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
+            : null;
+        if (what is not null)
+        {
+            throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd cannot start a VM with {what}; remove it from the manifest or the configuration.");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+using Volant.Contracts.Api;
+using Volant.Linux.Processes;
+
+namespace Volant.Daemon.Store;
+
+/// <summary>A VM as the store knows it: what the API shows, and what only the daemon needs.</summary>
+/// <param name="Vm">What the API shows.</param>
+/// <param name="Deleting">A delete was asked for and is not finished.</param>
+/// <param name="Process">The hypervisor that was launched last and is not known to be gone.</param>
+/// <param name="LinkKey">Key of the virtio-serial link, 16 bytes.</param>
+/// <param name="Directory">Runtime directory of this VM.</param>
+internal sealed record VmRecord(Vm Vm, bool Deleting, ProcessIdentity? Process, byte[] LinkKey, string Directory)
+{
+    /// <summary>Number of the VM.</summary>
+    public long Id => Vm.Id;
+
+    /// <summary>Name of the VM.</summary>
+    public string Name => Vm.Name;
+}
+
+/// <summary>A VM that is to be recorded.</summary>
+internal sealed record NewVm
+{
+    public required Guid Uid { get; init; }
+
+    public required string Name { get; init; }
+
+    public required string Plugin { get; init; }
+
+    public required string Runtime { get; init; }
+
+    public required string Hypervisor { get; init; }
+
+    public required string NetworkMode { get; init; }
+
+    /// <summary>Null without Ethernet.</summary>
+    public string? MacAddress { get; init; }
+
+    /// <summary>Where an address is leased from; null when the host manages none.</summary>
+    public AddressRange? Addresses { get; init; }
+
+    public required int CpuCores { get; init; }
+
+    public required int MemoryMib { get; init; }
+
+    public required string KernelCmdline { get; init; }
+
+    public required byte[] LinkKey { get; init; }
+
+    public required string Directory { get; init; }
+
+    public required string SerialSocket { get; init; }
+
+    public required VmConfig Config { get; init; }
+
+    /// <summary>What the first start will hold on the host.</summary>
+    public required IReadOnlyList<HostResource> Resources { get; init; }
+}
+
+/// <summary>One thing that a VM holds on the host.</summary>
+/// <param name="Kind">Which kind; one of each per VM.</param>
+/// <param name="Name">Its name on the host.</param>
+internal sealed record HostResource(string Kind, string Name);
+
+/// <summary>IPv4 addresses to lease from, as numbers in host byte order.</summary>
+/// <param name="First">First usable address.</param>
+/// <param name="Last">Last usable address.</param>
+/// <param name="Reserved">The host's own address, never leased.</param>
+internal sealed record AddressRange(uint First, uint Last, uint Reserved);
+
+/// <summary>Which VMs to list, in which order.</summary>
+internal sealed record VmFilter
+{
+    public IReadOnlyList<VmStatus> Statuses { get; init; } = [];
+
+    public string? Runtime { get; init; }
+
+    public string? Plugin { get; init; }
+
+    /// <summary>Part of the name, the address or the runtime.</summary>
+    public string? Contains { get; init; }
+
+    /// <summary>A column of <see cref="SortColumns"/>.</summary>
+    public string Sort { get; init; } = "created_at";
+
+    public bool Descending { get; init; }
+
+    public int Limit { get; init; } = 1000;
+
+    public int Offset { get; init; }
+
+    /// <summary>What may be sorted by.</summary>
+    public static IReadOnlyList<string> SortColumns { get; } = ["created_at", "updated_at", "name", "status", "runtime"];
+}
