@@ -13,6 +13,7 @@ namespace Volant.Contracts;
 [JsonSerializable(typeof(CreateVmRequest))]
 [JsonSerializable(typeof(HealthResponse))]
 [JsonSerializable(typeof(IReadOnlyList<Vm>))]
+[JsonSerializable(typeof(PluginEnabled))]
 [JsonSerializable(typeof(PluginList))]
 [JsonSerializable(typeof(PluginManifest))]
 [JsonSerializable(typeof(Problem))]

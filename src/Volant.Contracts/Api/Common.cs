@@ -138,3 +138,11 @@ public static class VmEventTypes
     /// <summary>A log line.</summary>
     public const string Log = "VM_LOG";
 }
+
+/// <summary>Body of <c>POST /api/v1/plugins/{plugin}/enabled</c>.</summary>
+[System.Text.Json.Serialization.JsonUnmappedMemberHandling(System.Text.Json.Serialization.JsonUnmappedMemberHandling.Disallow)]
+public sealed record PluginEnabled
+{
+    /// <summary>Whether VMs may be created from the plugin.</summary>
+    public required bool Enabled { get; init; }
+}

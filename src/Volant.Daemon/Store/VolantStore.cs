@@ -56,17 +56,6 @@ internal sealed partial class VolantStore(Database database, TimeProvider clock)
         },
         cancellationToken);
 
-    /// <summary>Digest of a file that was read before and has not changed; null otherwise.</summary>
-    public string? FindFileDigest(string path, string identity) => database.Read(
-        c => c.Scalar("SELECT sha256 FROM file_digests WHERE path = $path AND identity = $identity", ("$path", path), ("$identity", identity)) as string);
-
-    /// <summary>Remembers the digest of a file.</summary>
-    public Task PutFileDigestAsync(string path, string identity, string sha256, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute(
-            "INSERT INTO file_digests (path, identity, sha256) VALUES ($path, $identity, $sha256) ON CONFLICT (path) DO UPDATE SET identity = $identity, sha256 = $sha256",
-            ("$path", path), ("$identity", identity), ("$sha256", sha256)),
-        cancellationToken);
-
     /// <summary>Whether the database can be written.</summary>
     public async Task<bool> IsWritableAsync(CancellationToken cancellationToken)
     {

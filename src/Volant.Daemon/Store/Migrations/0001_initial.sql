@@ -72,10 +72,3 @@ CREATE TABLE released_addresses (
     ip_address  TEXT    NOT NULL PRIMARY KEY,
     released_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- Digests of files that were read, so that an unchanged file is not read again.
-CREATE TABLE file_digests (
-    path     TEXT    NOT NULL PRIMARY KEY,
-    identity TEXT    NOT NULL,
-    sha256   TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;

@@ -1,0 +1,170 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Volant.Contracts;
+using Volant.Contracts.Api;
+using Volant.Daemon.Orchestration;
+using Volant.Daemon.Store;
+
+namespace Volant.Daemon.Api;
+
+/// <summary><c>/api/v1/vms</c>.</summary>
+internal static class VmEndpoints
+{
+    private const int MaxLimit = 10_000;
+    private const int MaxTimeoutSeconds = 3600;
+
+    public static void MapVms(this IEndpointRouteBuilder routes)
+    {
+        var vms = routes.MapGroup("/api/v1/vms").WithTags("vms");
+        vms.MapGet("/", List).WithName("listVMs").WithSummary("List VMs").ProducesProblem(400);
+        vms.MapPost("/", CreateAsync).WithName("createVM").WithSummary("Create and start a VM")
+            .ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(422).ProducesProblem(503);
+        vms.MapGet("/{name}", Get).WithName("getVM").WithSummary("Get one VM").ProducesProblem(404);
+        vms.MapDelete("/{name}", DeleteAsync).WithName("destroyVM").WithSummary("Stop a VM and delete everything it owned").ProducesProblem(404);
+        vms.MapPost("/{name}/start", StartAsync).WithName("startVM").WithSummary("Start a VM").ProducesProblem(404).ProducesProblem(409);
+        vms.MapPost("/{name}/stop", StopAsync).WithName("stopVM").WithSummary("Stop a VM").ProducesProblem(404).ProducesProblem(409);
+        vms.MapPost("/{name}/restart", RestartAsync).WithName("restartVM").WithSummary("Stop and start a VM").ProducesProblem(404).ProducesProblem(409);
+    }
+
+    private static Ok<IReadOnlyList<Vm>> List(
+        HttpContext context, VolantStore store, string[]? status, string? runtime, string? plugin, string? q, string? limit, string? offset, string? sort, string? order)
+    {
+        var faults = new List<FieldError>();
+        var filter = new VmFilter
+        {
+            Statuses = ParseStatuses(status ?? [], faults),
+            Runtime = runtime,
+            Plugin = plugin,
+            Contains = string.IsNullOrEmpty(q) ? null : q,
+            Limit = ParseNumber("limit", limit, 1000, 1, MaxLimit, faults),
+            Offset = ParseNumber("offset", offset, 0, 0, int.MaxValue, faults),
+            Sort = ParseChoice("sort", sort, VmFilter.SortColumns, faults),
+            Descending = ParseChoice("order", order, ["asc", "desc"], faults) == "desc",
+        };
+        Reject(faults);
+        var (vms, total) = store.ListVms(filter);
+        context.Response.Headers["X-Total-Count"] = total.ToString(CultureInfo.InvariantCulture);
+        return TypedResults.Ok(vms);
+    }
+
+    private static async Task<Created<Vm>> CreateAsync(
+        HttpContext context, CreateVmRequest request, VmOrchestrator orchestrator, TimeProvider clock, string? wait, string? timeout, CancellationToken cancellationToken)
+    {
+        var accepted = clock.GetTimestamp();
+        var patience = ParseWait(wait, timeout);
+        var vm = await orchestrator.CreateAsync(request, cancellationToken);
+
+        // W3C Server-Timing: how long the control plane needed until the hypervisor ran.
+        context.Response.Headers["Server-Timing"] = string.Create(CultureInfo.InvariantCulture, $"launch;dur={clock.GetElapsedTime(accepted).TotalMilliseconds:0.0}");
+        return TypedResults.Created($"/api/v1/vms/{vm.Name}", patience is { } limit ? await orchestrator.WaitReadyAsync(vm.Name, limit, cancellationToken) : vm);
+    }
+
+    private static Ok<Vm> Get(HttpContext context, string name, VolantStore store)
+    {
+        var vm = store.FindVm(name) is { Deleting: false } found ? found.Vm : throw new VolantException(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+        context.Response.Headers.ETag = string.Create(CultureInfo.InvariantCulture, $"\"{vm.Id}.{vm.UpdatedAt.ToUnixTimeMilliseconds()}\"");
+        return TypedResults.Ok(vm);
+    }
+
+    private static async Task<NoContent> DeleteAsync(string name, VmOrchestrator orchestrator, CancellationToken cancellationToken)
+    {
+        await orchestrator.DeleteAsync(name, cancellationToken);
+        return TypedResults.NoContent();
+    }
+
+    private static async Task<Ok<Vm>> StartAsync(string name, VmOrchestrator orchestrator, string? wait, string? timeout, CancellationToken cancellationToken)
+    {
+        var patience = ParseWait(wait, timeout);
+        var vm = await orchestrator.StartAsync(name, cancellationToken);
+        return TypedResults.Ok(patience is { } limit ? await orchestrator.WaitReadyAsync(name, limit, cancellationToken) : vm);
+    }
+
+    private static async Task<Ok<Vm>> StopAsync(string name, VmOrchestrator orchestrator, string? grace_seconds, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await orchestrator.StopAsync(name, ParseGrace(grace_seconds), cancellationToken));
+
+    private static async Task<Ok<Vm>> RestartAsync(
+        string name, VmOrchestrator orchestrator, string? grace_seconds, string? wait, string? timeout, CancellationToken cancellationToken)
+    {
+        var patience = ParseWait(wait, timeout);
+        var vm = await orchestrator.RestartAsync(name, ParseGrace(grace_seconds), cancellationToken);
+        return TypedResults.Ok(patience is { } limit ? await orchestrator.WaitReadyAsync(name, limit, cancellationToken) : vm);
+    }
+
+    private static TimeSpan? ParseWait(string? wait, string? timeout)
+    {
+        var faults = new List<FieldError>();
+        var seconds = ParseNumber("timeout", timeout, 120, 1, MaxTimeoutSeconds, faults);
+        if (wait is not (null or "" or "ready"))
+        {
+            faults.Add(new FieldError("wait", "must be 'ready'"));
+        }
+
+        Reject(faults);
+        return wait == "ready" ? TimeSpan.FromSeconds(seconds) : null;
+    }
+
+    private static TimeSpan ParseGrace(string? text)
+    {
+        var faults = new List<FieldError>();
+        var seconds = ParseNumber("grace_seconds", text, (int)VmOrchestrator.DefaultGrace.TotalSeconds, 0, MaxTimeoutSeconds, faults);
+        Reject(faults);
+        return TimeSpan.FromSeconds(seconds);
+    }
+
+    private static VmStatus[] ParseStatuses(string[] texts, List<FieldError> faults)
+    {
+        var statuses = new List<VmStatus>();
+        foreach (var text in texts.SelectMany(text => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))
+        {
+            if (VmStatusRules.FindStatus(text) is { } status)
+            {
+                statuses.Add(status);
+            }
+            else
+            {
+                faults.Add(new FieldError("status", $"must be one of {string.Join(", ", Enum.GetValues<VmStatus>().Select(known => known.ToText()))}"));
+            }
+        }
+
+        return [.. statuses];
+    }
+
+    private static int ParseNumber(string name, string? text, int fallback, int least, int most, List<FieldError> faults)
+    {
+        if (string.IsNullOrEmpty(text))
+        {
+            return fallback;
+        }
+
+        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most)
+        {
+            return number;
+        }
+
+        faults.Add(new FieldError(name, string.Create(CultureInfo.InvariantCulture, $"must be a whole number from {least} to {most}")));
+        return fallback;
+    }
+
+    private static string ParseChoice(string name, string? text, IReadOnlyList<string> allowed, List<FieldError> faults)
+    {
+        if (string.IsNullOrEmpty(text))
+        {
+            return allowed[0];
+        }
+
+        if (!allowed.Contains(text, StringComparer.Ordinal))
+        {
+            faults.Add(new FieldError(name, $"must be one of {string.Join(", ", allowed)}"));
+        }
+
+        return text;
+    }
+
+    private static void Reject(List<FieldError> faults)
+    {
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"The request is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
+        }
+    }
+}

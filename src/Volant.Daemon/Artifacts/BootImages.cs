@@ -1,0 +1,187 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Security.Cryptography;
+using Volant.Contracts;
+using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
+using Volant.Linux.Files;
+
+namespace Volant.Daemon.Artifacts;
+
+/// <summary>A boot medium that is in the cache.</summary>
+/// <param name="Path">File in the cache, never written again.</param>
+/// <param name="Sha256">Its digest.</param>
+internal sealed record CachedMedia(string Path, string Sha256);
+
+/// <summary>Turns what a manifest or configuration names into files of the cache that a hypervisor may read.</summary>
+/// <remarks>
+/// A host file is opened below one of the image directories, links included, and copied into the cache while its digest is computed:
+/// what was verified is what boots, whatever becomes of the source. A source that did not change is not read again.
+/// </remarks>
+internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IReadOnlyList<string> imageDirectories)
+{
+    private readonly ConcurrentDictionary<string, string> _digests = new(StringComparer.Ordinal);
+    private readonly SemaphoreSlim _composing = new(1, 1);
+
+    /// <summary>Brings a medium into the cache.</summary>
+    /// <exception cref="VolantException">
+    /// <c>artifact_not_found</c>, <c>path_not_allowed</c>, <c>checksum_mismatch</c>, <c>unsupported</c>, <c>too_large</c> or <c>disk_full</c>.
+    /// </exception>
+    public async Task<CachedMedia> StageAsync(BootMedia media, CancellationToken cancellationToken)
+    {
+        if (!MediaReference.TryParse(media.Url, out var reference))
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"'{media.Url}' is no reference to a boot medium.");
+        }
+
+        if (media.Checksum is { } known && reference.Scheme != MediaScheme.Volant && cache.Find(known) is not null)
+        {
+            return new CachedMedia(cache.PathOf(known), known);
+        }
+
+        return reference.Scheme switch
+        {
+            MediaScheme.Volant => FindUploaded(reference.Value, media.Checksum),
+            MediaScheme.File => await ImportAsync(reference.Value, media.Checksum, cancellationToken),
+            _ => throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd does not download '{media.Url}'; download it and let 'volar plugins install' upload it."),
+        };
+    }
+
+    /// <summary>The initramfs with the kernel's modules in front: composed once for each pair, then shared.</summary>
+    /// <param name="modules">Uncompressed cpio segment that lies beside the kernel.</param>
+    /// <param name="initramfs">The boot medium.</param>
+    /// <param name="cancellationToken">Gives up and leaves nothing.</param>
+    public async Task<string> WithModulesAsync(string modules, CachedMedia initramfs, CancellationToken cancellationToken)
+    {
+        var directory = Path.Combine(cacheDirectory, "initramfs");
+        var target = Path.Combine(directory, $"{initramfs.Sha256}-{await DigestOfAsync(modules, cancellationToken)}");
+        if (File.Exists(target))
+        {
+            return target;
+        }
+
+        await _composing.WaitAsync(cancellationToken);
+        try
+        {
+            if (!File.Exists(target))
+            {
+                Directory.CreateDirectory(directory);
+                Concatenate($"{target}.partial", [modules, initramfs.Path], UnixFileMode.UserRead);
+                File.Move($"{target}.partial", target, overwrite: true);
+            }
+
+            return target;
+        }
+        finally
+        {
+            _composing.Release();
+        }
+    }
+
+    /// <summary>Writes a new file from a first segment and a file; sharing blocks where the file system can.</summary>
+    public static void Prepend(string target, ReadOnlySpan<byte> segment, string rest)
+    {
+        File.Delete(target);
+        using (var file = File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write))
+        {
+            File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            RandomAccess.Write(file, segment, 0);
+        }
+
+        AppendAll(target, [rest]);
+    }
+
+    private CachedMedia FindUploaded(string sha256, string? checksum)
+    {
+        if (checksum is not null && checksum != sha256)
+        {
+            throw new VolantException(ErrorCodes.ChecksumMismatch, $"The URL names SHA-256 {sha256}, the checksum says {checksum}; correct one of them.");
+        }
+
+        return cache.Find(sha256) is not null
+            ? new CachedMedia(cache.PathOf(sha256), sha256)
+            : throw new VolantException(ErrorCodes.ArtifactNotFound, $"The artifact {sha256} is not on this daemon; install the plugin again with 'volar plugins install', which uploads it.");
+    }
+
+    private async Task<CachedMedia> ImportAsync(string path, string? checksum, CancellationToken cancellationToken)
+    {
+        using var file = OpenAllowed(path);
+        var identity = IdentityOf(path);
+        if (_digests.TryGetValue(identity, out var seen) && cache.Find(seen) is not null)
+        {
+            return checksum is null || checksum == seen ? new CachedMedia(cache.PathOf(seen), seen) : throw Mismatch(path, seen, checksum);
+        }
+
+        await using var content = new FileStream(file, FileAccess.Read, bufferSize: 0);
+        var artifact = await cache.AddAsync(content, expected: null, cancellationToken);
+        _digests[identity] = artifact.Sha256;
+        return checksum is null || checksum == artifact.Sha256 ? new CachedMedia(cache.PathOf(artifact.Sha256), artifact.Sha256) : throw Mismatch(path, artifact.Sha256, checksum);
+    }
+
+    private static VolantException Mismatch(string path, string actual, string expected) =>
+        new(ErrorCodes.ChecksumMismatch, $"'{path}' has SHA-256 {actual}, expected {expected}; build or fetch it again, or correct the checksum.");
+
+    private Microsoft.Win32.SafeHandles.SafeFileHandle OpenAllowed(string path)
+    {
+        foreach (var root in imageDirectories)
+        {
+            if (path.StartsWith(root.TrimEnd('/') + "/", StringComparison.Ordinal))
+            {
+                try
+                {
+                    return SafePath.OpenBeneath(root, path);
+                }
+                catch (FileNotFoundException e)
+                {
+                    throw new VolantException(ErrorCodes.ArtifactNotFound, $"'{path}' does not exist on the daemon's host; correct the path, or let volar upload a local file.", e);
+                }
+                catch (Exception e) when (e is UnauthorizedAccessException or IOException)
+                {
+                    throw new VolantException(ErrorCodes.PathNotAllowed, $"'{path}' cannot be used as boot medium: {e.Message}", e);
+                }
+            }
+        }
+
+        throw new VolantException(ErrorCodes.PathNotAllowed, $"'{path}' is not below an image directory ({string.Join(", ", imageDirectories)}); move it there, extend VOLANT_IMAGE_DIRS, or let 'volar plugins install' upload it.");
+    }
+
+    private async Task<string> DigestOfAsync(string path, CancellationToken cancellationToken)
+    {
+        var identity = IdentityOf(path);
+        if (_digests.TryGetValue(identity, out var seen))
+        {
+            return seen;
+        }
+
+        await using var content = File.OpenRead(path);
+        return _digests[identity] = Convert.ToHexStringLower(await SHA256.HashDataAsync(content, cancellationToken));
+    }
+
+    /// <summary>Changes whenever the file's content may have changed.</summary>
+    private static string IdentityOf(string path)
+    {
+        var file = new FileInfo(path);
+        return string.Create(CultureInfo.InvariantCulture, $"{path}\n{file.Length}\n{file.LastWriteTimeUtc.Ticks}\n{file.CreationTimeUtc.Ticks}");
+    }
+
+    private static void Concatenate(string target, IReadOnlyList<string> sources, UnixFileMode mode)
+    {
+        File.Delete(target);
+        using (File.OpenHandle(target, FileMode.CreateNew, FileAccess.Write))
+        {
+        }
+
+        AppendAll(target, sources);
+        File.SetUnixFileMode(target, mode);
+    }
+
+    private static void AppendAll(string target, IReadOnlyList<string> sources)
+    {
+        using var destination = File.OpenHandle(target, FileMode.Open, FileAccess.Write);
+        foreach (var source in sources)
+        {
+            using var from = File.OpenHandle(source);
+            FileCopy.Append(from, destination);
+        }
+    }
+}

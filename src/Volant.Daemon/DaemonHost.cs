@@ -1,0 +1,132 @@
+using System.Net;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Volant.Contracts;
+using Volant.Contracts.Api;
+using Volant.Daemon.Api;
+using Volant.Daemon.Artifacts;
+using Volant.Daemon.Events;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Hypervisors.Qemu;
+using Volant.Daemon.Networking;
+using Volant.Daemon.Orchestration;
+using Volant.Daemon.Plugins;
+using Volant.Daemon.Store;
+
+namespace Volant.Daemon;
+
+/// <summary>Composition root: the only place that names every part.</summary>
+internal static class DaemonHost
+{
+    /// <summary>Version of the daemon.</summary>
+    public static string Version { get; } = typeof(DaemonHost).Assembly.GetName().Version!.ToString(3);
+
+    /// <summary>Builds the daemon; nothing has touched the host yet.</summary>
+    /// <param name="options">Checked settings.</param>
+    /// <param name="customize">Last word on the services; for tests and <c>openapi-export</c>.</param>
+    public static WebApplication Build(DaemonOptions options, Action<IServiceCollection>? customize = null)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Configuration.Sources.Clear();
+        ConfigureServer(builder, options);
+        ConfigureApi(builder.Services);
+        ConfigureParts(builder.Services, options);
+        customize?.Invoke(builder.Services);
+
+        var app = builder.Build();
+        app.UseExceptionHandler();
+        app.UseStatusCodePages(context => Problems.FillAsync(context.HttpContext));
+        var access = app.Services.GetRequiredService<AccessControl>();
+        app.Use(access.InvokeAsync);
+        app.UseRouting();
+        app.MapOpenApi("/openapi");
+        app.MapSystem();
+        app.MapPlugins();
+        app.MapArtifacts();
+        app.MapVms();
+        app.MapLogs();
+        app.MapEvents();
+        app.MapAgentProxy();
+        return app;
+    }
+
+    /// <summary>Every limit of the server is explicit (reliability G19).</summary>
+    private static void ConfigureServer(WebApplicationBuilder builder, DaemonOptions options)
+    {
+        builder.WebHost.ConfigureKestrel(server =>
+        {
+            server.AddServerHeader = false;
+            server.Limits.MaxRequestBodySize = 1024 * 1024;
+            server.Limits.MaxRequestLineSize = 8 * 1024;
+            server.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
+            server.Limits.MaxRequestHeaderCount = 100;
+            server.Limits.MaxConcurrentConnections = 2000;
+            server.Limits.MaxConcurrentUpgradedConnections = 500;
+            server.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+            server.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(60);
+            server.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(10));
+            if (options.Listen.SocketPath is { } socket)
+            {
+                server.ListenUnixSocket(socket);
+            }
+            else
+            {
+                server.Listen(options.Listen.EndPoint!);
+            }
+        });
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(3));
+        builder.Logging.ClearProviders();
+        builder.Logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            console.UseUtcTimestamp = true;
+        });
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+    }
+
+    private static void ConfigureApi(IServiceCollection services)
+    {
+        services.ConfigureHttpJsonOptions(json =>
+        {
+            ContractsJson.Apply(json.SerializerOptions);
+            json.SerializerOptions.AllowDuplicateProperties = false;
+            json.SerializerOptions.MaxDepth = StrictJson.MaxDepth;
+        });
+        services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
+        services.AddProblemDetails();
+        services.AddExceptionHandler<Problems>();
+        services.AddHttpForwarder();
+        services.AddOpenApi("v1", api => api.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info.Title = "Volant API";
+            document.Info.Version = "v1";
+            document.Servers = [];
+            return Task.CompletedTask;
+        }));
+    }
+
+    private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
+    {
+        var subnet = new Subnet(options.Subnet, options.HostIp);
+        services.AddSingleton(options);
+        services.AddSingleton(subnet);
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton<AccessControl>();
+        services.AddSingleton(_ => new Database(options.DatabasePath));
+        services.AddSingleton<VolantStore>();
+        services.AddSingleton<EventBus>();
+        services.AddSingleton<PluginRegistry>();
+        services.AddSingleton(_ => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes));
+        services.AddSingleton(provider => new BootImages(provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, options.ImageDirectories));
+        services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
+        services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
+            options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
+        services.AddSingleton<BootPreparation>();
+        services.AddSingleton<HostResources>();
+        services.AddSingleton<VmOwners>();
+        services.AddSingleton<VmSupervisor>();
+        services.AddSingleton<VmOrchestrator>();
+        services.AddSingleton<Recovery>();
+        services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
+    }
+}

@@ -1,0 +1,113 @@
+using System.Net;
+using System.Text;
+using Volant.Contracts.Api;
+using Volant.Contracts.Boot;
+using Volant.Contracts.Manifests;
+using Volant.Daemon.Artifacts;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
+using Volant.Daemon.Store;
+
+namespace Volant.Daemon.Orchestration;
+
+/// <summary>Kernel and initramfs of a launch, staged and checked before anything is recorded.</summary>
+/// <param name="Kernel">Kernel image.</param>
+/// <param name="Initramfs">Initramfs in the cache, kernel modules included.</param>
+internal sealed record StagedBoot(string Kernel, string Initramfs);
+
+/// <summary>Turns a plan into what a launcher needs: stages the boot media and writes what the guest is told (design §6).</summary>
+internal sealed class BootPreparation(BootImages images, DaemonOptions options, Subnet subnet)
+{
+    /// <summary>Finds the kernel and brings the initramfs into the cache.</summary>
+    /// <exception cref="VolantException">A medium is missing, not allowed or not what it should be.</exception>
+    public async Task<StagedBoot> StageAsync(LaunchPlan plan, CancellationToken cancellationToken)
+    {
+        var kernel = await FindKernelAsync(plan, cancellationToken);
+        var initramfs = await images.StageAsync(plan.Initramfs, cancellationToken);
+        var modules = $"{kernel}.modules.cpio";
+        return new StagedBoot(kernel, File.Exists(modules) ? await images.WithModulesAsync(modules, initramfs, cancellationToken) : initramfs.Path);
+    }
+
+    /// <summary>The whole specification of a launch.</summary>
+    /// <remarks>Writes the private initramfs when the manifest does not fit on the command line, or holds what must not stand there.</remarks>
+    public LaunchSpec Specify(VmRecord vm, LaunchPlan plan, StagedBoot boot, VmPaths paths, NicSpec? nic, IHypervisorLauncher launcher)
+    {
+        var spec = new LaunchSpec
+        {
+            Uid = vm.Vm.Uid,
+            CpuCores = plan.CpuCores,
+            MemoryMib = plan.MemoryMib,
+            Kernel = boot.Kernel,
+            Initramfs = boot.Initramfs,
+            KernelArguments = Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)).ToString(),
+            Nic = nic,
+            VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
+            Paths = paths,
+        };
+        if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fits(spec, launcher))
+        {
+            return spec;
+        }
+
+        BootImages.Prepend(paths.Initramfs, CpioSegment(plan.Manifest), boot.Initramfs);
+        return spec with { Initramfs = paths.Initramfs, KernelArguments = Arguments(vm, plan, BootKeys.InInitrd).ToString() };
+    }
+
+    private static bool Fits(LaunchSpec spec, IHypervisorLauncher launcher)
+    {
+        try
+        {
+            return Encoding.UTF8.GetByteCount(launcher.KernelCommandLine(spec)) <= KernelCommandLine.MaxBytes;
+        }
+        catch (VolantException e) when (e.Code == ErrorCodes.Unsupported)
+        {
+            return false;
+        }
+    }
+
+    private KernelCommandLine Arguments(VmRecord vm, LaunchPlan plan, string manifest)
+    {
+        var line = new KernelCommandLine()
+            .Add("console", "ttyS0").Add("reboot", "k").Add("panic", "1").Add("quiet").Add("loglevel", "1")
+            .Add(BootKeys.Runtime, plan.Runtime)
+            .Add(BootKeys.Plugin, plan.Manifest.Name)
+            .Add(BootKeys.Hostname, vm.Name);
+        if (plan.NetworkMode == NetworkModes.Bridged)
+        {
+            line.Add(BootKeys.Ip, IpArgument.Static(IPAddress.Parse(vm.Vm.IpAddress), options.HostIp, subnet.PrefixLength, vm.Name).ToString());
+        }
+
+        if (plan.Api is { Port: { } port })
+        {
+            line.Add(BootKeys.ApiHost, plan.Api.Host ?? "0.0.0.0").Add(BootKeys.ApiPort, port.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        return line.Add(BootKeys.Manifest, manifest).AddRaw(plan.KernelWords);
+    }
+
+    private static byte[] CpioSegment(PluginManifest manifest)
+    {
+        using var segment = new MemoryStream();
+        using (var archive = new CpioWriter(segment, leaveOpen: true))
+        {
+            archive.AddDirectory("volant", mode: 0b111_000_000);
+            archive.AddFile(BootKeys.ManifestFile.TrimStart('/'), ManifestCodec.ToJson(manifest), mode: 0b110_000_000);
+        }
+
+        return segment.ToArray();
+    }
+
+    private async Task<string> FindKernelAsync(LaunchPlan plan, CancellationToken cancellationToken)
+    {
+        if (plan.KernelOverride is { } kernel)
+        {
+            return (await images.StageAsync(new BootMedia { Url = kernel }, cancellationToken)).Path;
+        }
+
+        return File.Exists(options.KernelVmlinux) ? options.KernelVmlinux
+            : File.Exists(options.KernelBzImage) ? options.KernelBzImage
+            : throw new VolantException(
+                ErrorCodes.HypervisorUnavailable,
+                $"There is no guest kernel at '{options.KernelBzImage}' or '{options.KernelVmlinux}'; run scripts/kernel.sh, or set VOLANT_KERNEL_BZIMAGE.");
+    }
+}

@@ -1,0 +1,130 @@
+using Volant.Contracts.Boot;
+using Volant.Contracts.Manifests;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
+using Volant.Daemon.Store;
+using Volant.Linux.Processes;
+
+namespace Volant.Daemon.Orchestration;
+
+/// <summary>
+/// The single list of what a VM holds on the host. Create, start, stop, destroy and recovery all go through it: a kind that is added
+/// here is recorded, released and swept everywhere.
+/// </summary>
+/// <remarks>A kind is recorded in the store before it is made, and forgotten after it is gone. Releasing is idempotent.</remarks>
+internal sealed class HostResources(VolantStore store, IHostNetwork network, DaemonOptions options)
+{
+    /// <summary>The hypervisor; its name is the VM's identity.</summary>
+    public const string Process = "process";
+
+    /// <summary>The tap interface.</summary>
+    public const string Tap = "tap";
+
+    /// <summary>The runtime directory with its sockets and the private initramfs.</summary>
+    public const string Directory = "directory";
+
+    /// <summary>The log directory; lives as long as the VM.</summary>
+    public const string Logs = "logs";
+
+    /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
+    private static readonly string[] ReleaseOrder = [Process, Tap, Directory, Logs];
+
+    /// <summary>The files of a VM.</summary>
+    public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), Path.Combine(options.LogDirectory, uid.ToString("D")));
+
+    /// <summary>What a start of this VM will hold.</summary>
+    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode)
+    {
+        var paths = PathsOf(uid);
+        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, paths.LogDirectory)];
+        if (networkMode != NetworkModes.Vsock)
+        {
+            needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
+        }
+
+        return needed;
+    }
+
+    /// <summary>Makes the directories and the tap. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
+    public async Task<NicSpec?> AcquireAsync(VmRecord vm, VmPaths paths, CancellationToken cancellationToken)
+    {
+        System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
+        System.IO.Directory.CreateDirectory(paths.LogDirectory, OwnerOnly);
+        if (vm.Vm.NetworkMode == NetworkModes.Vsock)
+        {
+            return null;
+        }
+
+        return new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+    }
+
+    /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
+    /// <param name="vm">The VM.</param>
+    /// <param name="keepLogs">Whether the logs stay, because the VM does.</param>
+    public async Task ReleaseAsync(VmRecord vm, bool keepLogs)
+    {
+        var held = store.ListResources(vm.Id).ToDictionary(resource => resource.Kind, StringComparer.Ordinal);
+        foreach (var kind in ReleaseOrder)
+        {
+            if (held.TryGetValue(kind, out var resource) && !(keepLogs && kind == Logs))
+            {
+                await ReleaseAsync(vm, resource);
+
+                // The clean-up must go on whatever became of the request that caused it.
+                await store.DeleteResourceAsync(vm.Id, kind, CancellationToken.None);
+            }
+        }
+    }
+
+    private async Task ReleaseAsync(VmRecord vm, HostResource resource)
+    {
+        switch (resource.Kind)
+        {
+            case Process:
+                await ProveDeadAsync(store.FindVm(vm.Id)?.Process ?? vm.Process);
+                break;
+            case Tap:
+                await network.DetachAsync(resource.Name, CancellationToken.None);
+                break;
+            case Directory:
+            case Logs:
+                DeleteDirectory(resource.Name);
+                break;
+            default:
+                throw new InvalidOperationException($"Unknown kind of host resource '{resource.Kind}'.");
+        }
+    }
+
+    /// <summary>Ends a hypervisor by its identity and waits until it is gone; a process that does not match is never touched.</summary>
+    public static async Task ProveDeadAsync(ProcessIdentity? identity)
+    {
+        if (identity is null)
+        {
+            return;
+        }
+
+        using var process = PidFd.TryOpen(identity);
+        if (process is not null && process.Signal(SigKill))
+        {
+            await ProcessExitWatcher.WaitForExitAsync(process);
+        }
+    }
+
+    /// <summary>Removes a directory of a VM; only below our own two roots, and never through a link.</summary>
+    private void DeleteDirectory(string path)
+    {
+        var parent = Path.GetDirectoryName(path);
+        if (parent != options.RuntimeDirectory && parent != options.LogDirectory)
+        {
+            throw new InvalidOperationException($"'{path}' is not a directory of a VM.");
+        }
+
+        if (System.IO.Directory.Exists(path))
+        {
+            System.IO.Directory.Delete(path, recursive: true);
+        }
+    }
+
+    private const int SigKill = 9;
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+}

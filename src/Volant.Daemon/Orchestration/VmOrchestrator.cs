@@ -1,0 +1,399 @@
+using System.Security.Cryptography;
+using Volant.Contracts.Api;
+using Volant.Contracts.Boot;
+using Volant.Contracts.Manifests;
+using Volant.Daemon.Events;
+using Volant.Daemon.Guests;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
+using Volant.Daemon.Plugins;
+using Volant.Daemon.Store;
+using Volant.Linux.Processes;
+
+namespace Volant.Daemon.Orchestration;
+
+/// <summary>Owns every change of a VM's lifecycle.</summary>
+/// <remarks>
+/// Operations of one VM run one after another. They do not end with the request that caused them: the caller's token only stops the
+/// caller from waiting.
+/// </remarks>
+internal sealed partial class VmOrchestrator(
+    VolantStore store,
+    PluginRegistry plugins,
+    BootPreparation preparation,
+    HostResources resources,
+    IHypervisorLauncher launcher,
+    VmOwners owners,
+    VmSupervisor supervisor,
+    EventBus events,
+    Subnet subnet,
+    TimeProvider clock,
+    ILogger<VmOrchestrator> logger)
+{
+    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+
+    private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(2);
+
+    /// <summary>Records a VM and launches it; either it runs when this returns, or nothing of it is left.</summary>
+    /// <exception cref="VolantException">The request is wrong, or the host cannot do it.</exception>
+    public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken) => CreateCoreAsync(request).WaitAsync(cancellationToken);
+
+    /// <summary>Starts a VM; does nothing when it runs.</summary>
+    public Task<Vm> StartAsync(string name, CancellationToken cancellationToken) =>
+        InLaneAsync(name, async owner => (owner.Run is null ? await StartInLaneAsync(owner) : store.FindVm(owner.Id)!).Vm, cancellationToken);
+
+    /// <summary>Asks the guest to power off, and ends the hypervisor when it does not within <paramref name="grace"/>.</summary>
+    public Task<Vm> StopAsync(string name, TimeSpan grace, CancellationToken cancellationToken) =>
+        InLaneAsync(name, async owner => (await StopInLaneAsync(owner, grace)).Vm, cancellationToken);
+
+    /// <summary>Stops and starts a VM.</summary>
+    public Task<Vm> RestartAsync(string name, TimeSpan grace, CancellationToken cancellationToken) => InLaneAsync(
+        name,
+        async owner =>
+        {
+            await StopInLaneAsync(owner, grace);
+            return (await StartInLaneAsync(owner)).Vm;
+        },
+        cancellationToken);
+
+    /// <summary>Ends a VM and deletes everything that it owned.</summary>
+    public Task DeleteAsync(string name, CancellationToken cancellationToken) => InLaneAsync(
+        name,
+        async owner =>
+        {
+            await DeleteInLaneAsync(owner);
+            return true;
+        },
+        cancellationToken);
+
+    /// <summary>Waits until a VM is ready.</summary>
+    /// <exception cref="VolantException"><c>timeout</c>, <c>vm_not_running</c>, or <c>agent_unreachable</c> when it ended before.</exception>
+    public async Task<Vm> WaitReadyAsync(string name, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        var owner = owners.Get(name);
+        var run = owner.Run ?? throw NotRunning(name);
+        try
+        {
+            await run.Ready.Task.WaitAsync(timeout, clock, cancellationToken);
+        }
+        catch (TimeoutException e)
+        {
+            throw new VolantException(ErrorCodes.Timeout, $"VM '{name}' runs but was not ready within {timeout.TotalSeconds:0} s; see 'volar vms logs {name}'.", e);
+        }
+
+        return store.FindVm(owner.Id)?.Vm ?? throw NotRunning(name);
+    }
+
+    /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. Called once for each VM at start.</summary>
+    public async Task RecoverAsync(VmRecord vm)
+    {
+        var owner = owners.Add(vm);
+        await owner.Lane.WaitAsync();
+        try
+        {
+            await RecoverInLaneAsync(owner, vm);
+        }
+        finally
+        {
+            owner.Lane.Release();
+        }
+    }
+
+    /// <summary>Finishes a delete that an earlier attempt did not.</summary>
+    public Task FinishDeleteAsync(VmOwner owner) => InLaneAsync(
+        owner.Name,
+        async current =>
+        {
+            await DeleteInLaneAsync(current);
+            return true;
+        },
+        CancellationToken.None);
+
+    private async Task<Vm> CreateCoreAsync(CreateVmRequest request)
+    {
+        var accepted = clock.GetTimestamp();
+        var faults = VmConfigRules.ValidateRequest(request);
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"The request is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
+        }
+
+        if (store.FindVm(request.Name!) is not null)
+        {
+            throw new VolantException(ErrorCodes.VmExists, $"A VM named '{request.Name}' already exists; choose another name or delete it first.");
+        }
+
+        var config = LaunchPlan.Merge(request);
+        var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
+        var capabilities = launcher.Capabilities;
+        var boot = await preparation.StageAsync(plan, CancellationToken.None);
+        var uid = Guid.CreateVersion7();
+        var paths = resources.PathsOf(uid);
+        var ethernet = plan.NetworkMode != NetworkModes.Vsock;
+        var vm = await store.InsertVmAsync(
+            new NewVm
+            {
+                Uid = uid,
+                Name = request.Name!,
+                Plugin = config.Plugin!,
+                Runtime = plan.Runtime,
+                Hypervisor = capabilities.Name,
+                NetworkMode = plan.NetworkMode,
+                MacAddress = ethernet ? MacAddress.FromUid(uid).ToString() : null,
+                Addresses = plan.NetworkMode == NetworkModes.Bridged ? subnet.Range() : null,
+                CpuCores = plan.CpuCores,
+                MemoryMib = plan.MemoryMib,
+                KernelCmdline = plan.KernelWords ?? string.Empty,
+                LinkKey = RandomNumberGenerator.GetBytes(GuestLink.KeyLength),
+                Directory = paths.Directory,
+                SerialSocket = paths.SerialSocket,
+                Config = config,
+                Resources = resources.Needed(uid, plan.NetworkMode),
+            },
+            CancellationToken.None);
+
+        var owner = owners.Add(vm);
+        await owner.Lane.WaitAsync();
+        try
+        {
+            await using var undo = new UndoStack(logger);
+            undo.Push("forget VM", async _ =>
+            {
+                await store.DeleteVmAsync(vm.Id, CancellationToken.None);
+                owners.Remove(owner);
+                events.Publish(supervisor.Describe(vm, VmEventTypes.Deleted, "it could not be launched"));
+            });
+            events.Publish(supervisor.Describe(vm, VmEventTypes.Created));
+            undo.Push("release host resources", _ => resources.ReleaseAsync(vm, keepLogs: false));
+            vm = await BootAsync(owner, vm, plan, boot);
+            undo.Commit();
+            LogCreated(vm.Name, vm.Vm.Pid ?? 0, (long)clock.GetElapsedTime(accepted).TotalMilliseconds);
+            return vm.Vm;
+        }
+        finally
+        {
+            owner.Lane.Release();
+        }
+    }
+
+    private async Task<VmRecord> StartInLaneAsync(VmOwner owner)
+    {
+        var vm = store.FindVm(owner.Id)!;
+        var plan = LaunchPlan.Resolve(store.GetConfig(vm.Id), plugins.GetEnabled(vm.Vm.Plugin), HostMemoryMib);
+        var boot = await preparation.StageAsync(plan, CancellationToken.None);
+        var start = new NewStart(plan.CpuCores, plan.MemoryMib, plan.KernelWords ?? string.Empty, resources.Needed(vm.Vm.Uid, vm.Vm.NetworkMode));
+        vm = await store.BeginStartAsync(vm.Id, start, CancellationToken.None);
+        try
+        {
+            return await BootAsync(owner, vm, plan, boot);
+        }
+        catch (Exception e)
+        {
+            // Settling releases all that the launch made.
+            await supervisor.SettleAsync(vm, VmStatus.Crashed, new VmExit { At = clock.GetUtcNow(), Reason = $"it could not be launched: {e.Message}" });
+            throw;
+        }
+    }
+
+    /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
+    private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot)
+    {
+        var paths = resources.PathsOf(vm.Vm.Uid);
+        var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
+        var launched = clock.GetTimestamp();
+        var process = await launcher.LaunchAsync(spec, handle => store.SetProcessAsync(vm.Id, handle.Process, CancellationToken.None), CancellationToken.None);
+        vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
+        supervisor.Watch(owner, vm, process, EndpointOf(vm, spec.VsockCid), launched);
+        events.Publish(supervisor.Describe(vm, VmEventTypes.Running));
+        return vm;
+    }
+
+    private async Task<VmRecord> StopInLaneAsync(VmOwner owner, TimeSpan grace)
+    {
+        if (owner.Run is not { } run)
+        {
+            await store.SetDesiredAsync(owner.Id, DesiredState.Stopped, CancellationToken.None);
+            return store.FindVm(owner.Id)!;
+        }
+
+        run.StopAsked = true;
+        await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None);
+        if (grace > TimeSpan.Zero)
+        {
+            await AskToPowerOffAsync(owner, run);
+            try
+            {
+                await run.Process.Exited.WaitAsync(grace, clock);
+            }
+            catch (TimeoutException)
+            {
+                LogForced(owner.Name, grace.TotalSeconds);
+            }
+        }
+
+        await run.Process.KillAsync();
+        return await supervisor.EndRunAsync(owner, run);
+    }
+
+    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run)
+    {
+        try
+        {
+            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            await run.Guest.ShutdownAsync(timeout.Token);
+            return;
+        }
+        catch (Exception e) when (e is VolantException or OperationCanceledException or IOException)
+        {
+            LogAgentDeaf(e, owner.Name);
+        }
+
+        try
+        {
+            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            await run.Process.RequestPowerOffAsync(timeout.Token);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            LogHypervisorDeaf(e, owner.Name);
+        }
+    }
+
+    private async Task DeleteInLaneAsync(VmOwner owner)
+    {
+        if (store.FindVm(owner.Id) is not { } vm)
+        {
+            owners.Remove(owner);
+            return;
+        }
+
+        await store.BeginDeleteAsync(vm.Id, CancellationToken.None);
+        if (owner.Run is { } run)
+        {
+            run.StopAsked = true;
+            await run.Process.KillAsync();
+            owner.Run = null;
+            await run.DisposeAsync();
+            run.Ready.TrySetException(new VolantException(ErrorCodes.VmNotFound, $"VM '{vm.Name}' was deleted."));
+            _ = run.Ready.Task.Exception;
+        }
+
+        await resources.ReleaseAsync(vm, keepLogs: false);
+        await store.DeleteVmAsync(vm.Id, CancellationToken.None);
+        owners.Remove(owner);
+        events.Publish(supervisor.Describe(vm, VmEventTypes.Deleted) with { Status = VmStatus.Stopped });
+        LogDeleted(vm.Name);
+    }
+
+    private async Task RecoverInLaneAsync(VmOwner owner, VmRecord vm)
+    {
+        if (vm.Deleting)
+        {
+            await DeleteInLaneAsync(owner);
+            return;
+        }
+
+        if (vm.Vm.Status is VmStatus.Stopped or VmStatus.Crashed && vm.Process is null)
+        {
+            return;
+        }
+
+        var handle = vm.Process is { } identity ? new VmHandle(vm.Vm.Uid, identity, resources.PathsOf(vm.Vm.Uid)) : null;
+        if (handle is not null && await launcher.TryAdoptAsync(handle, CancellationToken.None) is { } process)
+        {
+            await AdoptAsync(owner, vm, process);
+        }
+        else if (vm.Vm is { Status: VmStatus.Starting, StartedAt: null })
+        {
+            // The create was never answered, and nothing of it runs: it did not happen.
+            await DeleteInLaneAsync(owner);
+        }
+        else
+        {
+            var stopping = vm.Vm.Status == VmStatus.Stopping;
+            var reason = stopping ? "stopped on request; it ended while the daemon was down"
+                : handle is not null && handle.Process.BootId != ProcessIdentity.CurrentBootId ? "the host was restarted"
+                : "the hypervisor ended while the daemon was down";
+            await supervisor.SettleAsync(vm, stopping ? VmStatus.Stopped : VmStatus.Crashed, new VmExit { At = clock.GetUtcNow(), Reason = reason });
+        }
+    }
+
+    private async Task AdoptAsync(VmOwner owner, VmRecord vm, VmProcess process)
+    {
+        if (vm.Vm.Status == VmStatus.Starting)
+        {
+            vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
+            events.Publish(supervisor.Describe(vm, VmEventTypes.Running));
+        }
+
+        var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
+        LogAdopted(vm.Name, process.Handle.Process.Pid);
+        if (vm.Vm.Status == VmStatus.Stopping)
+        {
+            run.StopAsked = true;
+            await AskToPowerOffAsync(owner, run);
+            _ = EndAfterGraceAsync(run);
+        }
+    }
+
+    private async Task EndAfterGraceAsync(VmRun run)
+    {
+        try
+        {
+            await run.Process.Exited.WaitAsync(DefaultGrace, clock);
+        }
+        catch (TimeoutException)
+        {
+            await run.Process.KillAsync();
+        }
+    }
+
+    private static GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
+        ? new GuestEndpoint.Vsock((uint)cid, GuestLink.VsockPort)
+        : new GuestEndpoint.SerialPort(new VmPaths(vm.Directory, string.Empty).AgentSocket, vm.LinkKey);
+
+    /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
+    private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken)
+    {
+        var owner = owners.Get(name);
+        return RunAsync().WaitAsync(cancellationToken);
+
+        async Task<T> RunAsync()
+        {
+            await owner.Lane.WaitAsync(CancellationToken.None);
+            try
+            {
+                // Deleted and perhaps made again while this operation waited.
+                return owners.Get(name) == owner ? await operation(owner) : throw new VolantException(ErrorCodes.VmNotFound, $"VM '{name}' was deleted.");
+            }
+            finally
+            {
+                owner.Lane.Release();
+            }
+        }
+    }
+
+    private static VolantException NotRunning(string name) => new(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
+
+    private static long HostMemoryMib { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 20;
+
+    [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "VM {Vm} is running, hypervisor process {ProcessId}, launched {ElapsedMs} ms after the request")]
+    private partial void LogCreated(string vm, int processId, long elapsedMs);
+
+    [LoggerMessage(EventId = 1002, Level = LogLevel.Warning, Message = "VM {Vm} did not power off within {GraceSeconds} s and is ended")]
+    private partial void LogForced(string vm, double graceSeconds);
+
+    [LoggerMessage(EventId = 1003, Level = LogLevel.Debug, Message = "The agent of VM {Vm} could not be asked to power off")]
+    private partial void LogAgentDeaf(Exception exception, string vm);
+
+    [LoggerMessage(EventId = 1004, Level = LogLevel.Debug, Message = "The hypervisor of VM {Vm} could not be asked to power off the guest")]
+    private partial void LogHypervisorDeaf(Exception exception, string vm);
+
+    [LoggerMessage(EventId = 1005, Level = LogLevel.Information, Message = "VM {Vm} is deleted")]
+    private partial void LogDeleted(string vm);
+
+    [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "VM {Vm} is adopted, hypervisor process {ProcessId}")]
+    private partial void LogAdopted(string vm, int processId);
+}

@@ -1,0 +1,95 @@
+using System.Collections.Concurrent;
+using Volant.Contracts.Api;
+using Volant.Daemon.Guests;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Store;
+
+namespace Volant.Daemon.Orchestration;
+
+/// <summary>The one owner of a VM: runs its operations one after another.</summary>
+internal sealed class VmOwner(long id, string name) : IDisposable
+{
+    /// <summary>Number of the VM.</summary>
+    public long Id { get; } = id;
+
+    /// <summary>Name of the VM.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>Held by whoever changes the VM.</summary>
+    public SemaphoreSlim Lane { get; } = new(1, 1);
+
+    /// <summary>The hypervisor that is alive; written while <see cref="Lane"/> is held.</summary>
+    public VmRun? Run { get; set; }
+
+    /// <inheritdoc/>
+    public void Dispose() => Lane.Dispose();
+}
+
+/// <summary>One life of a VM's hypervisor, from launch or adoption to exit.</summary>
+internal sealed class VmRun : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _ended = new();
+
+    /// <param name="process">The hypervisor.</param>
+    /// <param name="guest">The agent inside.</param>
+    /// <param name="launchedAt">See <see cref="LaunchedAt"/>.</param>
+    public VmRun(VmProcess process, GuestClient guest, long launchedAt)
+    {
+        Process = process;
+        Guest = guest;
+        LaunchedAt = launchedAt;
+        Ended = _ended.Token;
+    }
+
+    /// <summary>The hypervisor.</summary>
+    public VmProcess Process { get; }
+
+    /// <summary>The agent inside.</summary>
+    public GuestClient Guest { get; }
+
+    /// <summary>Monotonic time of the launch, as <see cref="TimeProvider.GetTimestamp"/> gives it; 0 for an adopted one.</summary>
+    public long LaunchedAt { get; }
+
+    /// <summary>A stop was asked for, so the exit is no crash.</summary>
+    public bool StopAsked { get; set; }
+
+    /// <summary>Why the daemon itself ended the hypervisor, if it did.</summary>
+    public string? KilledBecause { get; set; }
+
+    /// <summary>Completes when the VM became ready; faults when the run ended before.</summary>
+    public TaskCompletionSource Ready { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Cancelled when the run is over.</summary>
+    public CancellationToken Ended { get; }
+
+    /// <summary>Lets go of process and agent; ends neither.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _ended.CancelAsync();
+        await Guest.DisposeAsync();
+        await Process.DisposeAsync();
+        _ended.Dispose();
+    }
+}
+
+/// <summary>The owners of all VMs by name.</summary>
+internal sealed class VmOwners
+{
+    private readonly ConcurrentDictionary<string, VmOwner> _owners = new(StringComparer.Ordinal);
+
+    /// <summary>Registers the owner of a VM that is in the store.</summary>
+    public VmOwner Add(VmRecord vm) => _owners[vm.Name] = new VmOwner(vm.Id, vm.Name);
+
+    /// <summary>The owner of a VM.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
+    public VmOwner Get(string name) => _owners.GetValueOrDefault(name)
+        ?? throw new VolantException(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+
+    /// <summary>Removes the owner of a VM that is gone; another VM may have taken the name since.</summary>
+    public void Remove(VmOwner owner) => _owners.TryRemove(KeyValuePair.Create(owner.Name, owner));
+
+    /// <summary>The running agent of a VM.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c> or <c>vm_not_running</c>.</exception>
+    public GuestClient GetGuest(string name) => Get(name).Run?.Guest
+        ?? throw new VolantException(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
+}
