@@ -1,7 +1,0 @@
-namespace Volant.EndToEnd;
-
-public sealed class Nothing
-{
-    [Fact]
-    public void Holds() => Assert.Equal(2, 1 + 1);
-}

@@ -1,0 +1,83 @@
+using System.Net;
+using Volant.Daemon;
+
+namespace Volant.Tests.Daemon;
+
+public sealed class DaemonEnvironmentTests
+{
+    public static TheoryData<string, string> BadValues => new()
+    {
+        { "VOLANT_DB_PATH", "relative.db" },
+        { "VOLANT_API_LISTEN", "nonsense" },
+        { "VOLANT_API_LISTEN", "127.0.0.1" },
+        { "VOLANT_API_LISTEN", "127.0.0.1:99999" },
+        { "VOLANT_API_LISTEN", "unix:relative" },
+        { "VOLANT_API_LISTEN", "0.0.0.0:7777" },
+        { "VOLANT_BRIDGE", "a-name-that-is-too-long" },
+        { "VOLANT_BRIDGE", "a/b" },
+        { "VOLANT_SUBNET", "10.0.0.1/24" },
+        { "VOLANT_SUBNET", "10.0.0.0/8" },
+        { "VOLANT_SUBNET", "fd00::/64" },
+        { "VOLANT_HOST_IP", "10.9.9.9" },
+        { "VOLANT_RUNTIME_DIR", "run" },
+        { "VOLANT_LOG_DIR", "logs" },
+        { "VOLANT_KERNEL_BZIMAGE", "bzImage" },
+        { "VOLANT_KERNEL_VMLINUX", "vmlinux" },
+        { "VOLANT_HYPERVISOR", "xen" },
+        { "VOLANT_IMAGE_DIRS", "/a:b" },
+        { "VOLANT_API_KEY", "short" },
+        { "VOLANT_API_ALLOW_CIDR", "10.0.0.0/8,nonsense" },
+        { "VOLANT_CORS_ORIGINS", "example.org" },
+        { "VOLANT_CORS_ORIGINS", "https://example.org/path" },
+        { "VOLANT_MAX_ARTIFACT_MB", "0" },
+        { "VOLANT_BOOT_TIMEOUT", "1" },
+        { "VOLANT_INSECURE", "yes" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadValues))]
+    public void A_bad_value_is_named_with_what_was_expected_on_one_line(string name, string value)
+    {
+        var failure = Assert.Throws<ConfigurationException>(() => Read((name, value)));
+
+        Assert.StartsWith($"{name}: ", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("expected", failure.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', failure.Message);
+    }
+
+    [Fact]
+    public void The_defaults_are_those_of_the_contract()
+    {
+        var options = Read();
+
+        Assert.Equal("/home/u/.volant/state.db", options.DatabasePath);
+        Assert.Equal("127.0.0.1:7777", options.Listen.ToString());
+        Assert.Equal("http://127.0.0.1:7777", options.Advertise);
+        Assert.Equal("vbr0", options.Bridge);
+        Assert.Equal(IPNetwork.Parse("192.168.127.0/24"), options.Subnet);
+        Assert.Equal(["/home/u/.volant/images"], options.ImageDirectories);
+    }
+
+    [Fact]
+    public void Listening_beyond_loopback_needs_a_key_or_a_clear_wish()
+    {
+        Assert.NotNull(Read(("VOLANT_API_LISTEN", "0.0.0.0:1"), ("VOLANT_API_KEY", "long-enough-key")));
+        Assert.NotNull(Read(("VOLANT_API_LISTEN", ":1"), ("VOLANT_INSECURE", "1")));
+        Assert.NotNull(Read(("VOLANT_API_LISTEN", "unix:///run/volant/api.sock")));
+    }
+
+    [Fact]
+    public void The_key_is_never_in_a_message()
+    {
+        var failure = Assert.Throws<ConfigurationException>(() => Read(("VOLANT_API_KEY", "abc def ghi jkl")));
+
+        Assert.DoesNotContain("abc", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Every_variable_of_the_contract_is_in_the_help() =>
+        Assert.All(BadValues.Select(row => row.Data.Item1).Distinct(StringComparer.Ordinal), name => Assert.Contains(name, DaemonHelp.Text, StringComparison.Ordinal));
+
+    private static DaemonOptions Read(params (string Name, string Value)[] variables) =>
+        DaemonEnvironment.Read(variables.Append(("HOME", "/home/u")).ToDictionary(pair => pair.Item1, pair => pair.Item2, StringComparer.Ordinal));
+}
