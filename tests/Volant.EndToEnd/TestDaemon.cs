@@ -1,0 +1,243 @@
+using System.Net.Http.Headers;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using Volant.Contracts;
+using Volant.Contracts.Api;
+using Volant.Linux.Processes;
+
+namespace Volant.EndToEnd;
+
+/// <summary>A real volantd with everything it touches in one temporary directory; checks at the end that nothing is left.</summary>
+internal sealed class TestDaemon : IAsyncDisposable
+{
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(20);
+
+    private readonly Dictionary<string, string> _environment;
+    private readonly string? _namespace;
+    private Command? _daemon;
+
+    public TestDaemon(IReadOnlyDictionary<string, string>? environment = null, string? networkNamespace = null)
+    {
+        _namespace = networkNamespace;
+        _environment = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["VOLANT_DB_PATH"] = Path.Combine(Directory, "state.db"),
+            ["VOLANT_API_LISTEN"] = $"unix:{Socket}",
+            ["VOLANT_RUNTIME_DIR"] = RuntimeDirectory,
+            ["VOLANT_LOG_DIR"] = LogDirectory,
+            ["VOLANT_KERNEL_BZIMAGE"] = Path.Combine(Workspace.Kernel, "bzImage"),
+            ["VOLANT_KERNEL_VMLINUX"] = Path.Combine(Workspace.Kernel, "vmlinux"),
+            ["VOLANT_HYPERVISOR"] = "qemu",
+        };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>(StringComparer.Ordinal))
+        {
+            _environment[name] = value;
+        }
+
+        Client = NewClient();
+    }
+
+    public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("vt-d-").FullName;
+
+    public string Socket => Path.Combine(Directory, "api.sock");
+
+    public string RuntimeDirectory => Path.Combine(Directory, "run");
+
+    public string LogDirectory => Path.Combine(Directory, "logs");
+
+    public string ImageDirectory => Path.Combine(Directory, "images");
+
+    public HttpClient Client { get; private set; }
+
+    public int Pid => _daemon!.Pid;
+
+    public IReadOnlyDictionary<string, string> Variables => _environment;
+
+    /// <summary>Starts the daemon and waits until it is ready.</summary>
+    public async Task StartAsync()
+    {
+        IReadOnlyList<string> command = _namespace is null ? [Workspace.Program("volantd")] : ["ip", "netns", "exec", _namespace, Workspace.Program("volantd")];
+        _daemon = Command.Start(command, _environment);
+        var deadline = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            if (_daemon.Exit.IsCompleted)
+            {
+                throw new InvalidOperationException($"volantd ended at start: {_daemon.Output}{_daemon.Error}");
+            }
+
+            try
+            {
+                using var response = await Client.GetAsync("/readyz");
+                if (response.IsSuccessStatusCode)
+                {
+                    return;
+                }
+            }
+            catch (HttpRequestException)
+            {
+                // It does not listen yet.
+            }
+
+            if (TimeProvider.System.GetElapsedTime(deadline) > StartLimit)
+            {
+                throw new TimeoutException($"volantd was not ready within {StartLimit}: {_daemon.Output}{_daemon.Error}");
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
+        }
+    }
+
+    /// <summary>Ends the daemon with a signal and waits until it is gone.</summary>
+    public async Task EndAsync(int signal)
+    {
+        _daemon!.Signal(signal);
+        await _daemon.Exit.WaitAsync(TimeSpan.FromSeconds(10));
+        Client.Dispose();
+        Client = NewClient();
+    }
+
+    /// <summary>A raw connection to the API.</summary>
+    public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    public async Task InstallAsync(string manifestPath)
+    {
+        var result = await VolarAsync("plugins", "install", manifestPath);
+        Assert.True(result.ExitCode == 0, result.ToString());
+    }
+
+    public Task<CommandResult> VolarAsync(params string[] arguments) =>
+        Command.RunAsync([Workspace.Program("volar"), "--api", $"unix://{Socket}", .. arguments], TimeSpan.FromSeconds(180));
+
+    /// <summary>Creates a VM of the plugin and waits until it is ready.</summary>
+    public async Task<Vm> CreateReadyAsync(string name, string plugin = "probe", string config = "{}")
+    {
+        using var response = await PostAsync("/api/v1/vms?wait=ready&timeout=150", $$"""{"name": "{{name}}", "plugin": "{{plugin}}", "config": {{config}} }""");
+        var text = await response.Content.ReadAsStringAsync();
+        Assert.True(response.IsSuccessStatusCode, $"{(int)response.StatusCode} {text}\n{Logs()}");
+        return JsonSerializer.Deserialize(text, ContractsJson.Default.Vm)!;
+    }
+
+    public async Task<Vm?> FindAsync(string name)
+    {
+        using var response = await Client.GetAsync($"/api/v1/vms/{name}");
+        return response.IsSuccessStatusCode ? JsonSerializer.Deserialize(await response.Content.ReadAsStringAsync(), ContractsJson.Default.Vm) : null;
+    }
+
+    /// <summary>Polls until the VM is as wanted.</summary>
+    public async Task<Vm> UntilAsync(string name, Func<Vm, bool> wanted, int seconds = 60)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            var vm = await FindAsync(name);
+            if (vm is not null && wanted(vm))
+            {
+                return vm;
+            }
+
+            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < seconds, $"VM {name} is {vm}\n{Logs()}");
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
+        }
+    }
+
+    public Task<HttpResponseMessage> PostAsync(string path, string json = "")
+    {
+        var content = new StringContent(json, Encoding.UTF8);
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        return Client.PostAsync(path, json.Length == 0 ? null : content);
+    }
+
+    public async Task<Problem> ProblemAsync(HttpResponseMessage response, int status)
+    {
+        var text = await response.Content.ReadAsStringAsync();
+        Assert.True((int)response.StatusCode == status, $"{(int)response.StatusCode} {text}\n{Logs()}");
+        Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
+        return JsonSerializer.Deserialize(text, ContractsJson.Default.Problem)!;
+    }
+
+    /// <summary>Everything that was logged: by the daemon, the guests and the hypervisors.</summary>
+    public string Logs()
+    {
+        var text = new StringBuilder($"=== volantd\n{_daemon?.Output}{_daemon?.Error}\n");
+        foreach (var file in System.IO.Directory.Exists(LogDirectory) ? System.IO.Directory.GetFiles(LogDirectory, "*", SearchOption.AllDirectories) : [])
+        {
+            text.Append("=== ").Append(file).Append('\n').AppendJoin('\n', File.ReadLines(file).TakeLast(40)).Append('\n');
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>Live hypervisors of this daemon.</summary>
+    public IReadOnlyList<int> Hypervisors() =>
+        [.. ProcessIdentity.AllPids().Where(pid => ProcessIdentity.Find(pid) is not null && ProcessIdentity.CommandLine(pid).Any(word => word.Contains(RuntimeDirectory, StringComparison.Ordinal)))];
+
+    public async ValueTask DisposeAsync()
+    {
+        if (TestContext.Current.TestState?.Result == TestResult.Failed)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine(Logs());
+        }
+
+        try
+        {
+            if (_daemon is { Exit.IsCompleted: false })
+            {
+                await DeleteAllAsync();
+                await EndAsync(15);
+            }
+
+            Assert.Empty(Hypervisors());
+            Assert.Empty(Entries(RuntimeDirectory));
+            Assert.Empty(Entries(LogDirectory));
+        }
+        finally
+        {
+            foreach (var pid in Hypervisors())
+            {
+                using var stray = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
+                stray?.Signal(9);
+            }
+
+            _daemon?.Dispose();
+            Client.Dispose();
+            System.IO.Directory.Delete(Directory, recursive: true);
+        }
+    }
+
+    private async Task DeleteAllAsync()
+    {
+        var vms = JsonSerializer.Deserialize(await Client.GetStringAsync("/api/v1/vms"), ContractsJson.Default.IReadOnlyListVm)!;
+        foreach (var vm in vms)
+        {
+            using var response = await Client.DeleteAsync($"/api/v1/vms/{vm.Name}");
+            Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync());
+        }
+    }
+
+    private static string[] Entries(string directory) => System.IO.Directory.Exists(directory) ? System.IO.Directory.GetFileSystemEntries(directory) : [];
+
+    private HttpClient NewClient() => new(new SocketsHttpHandler
+    {
+        AllowAutoRedirect = false,
+        ConnectCallback = (_, cancellationToken) => ConnectAsync(cancellationToken),
+    })
+    {
+        BaseAddress = new Uri("http://localhost"),
+        Timeout = TimeSpan.FromSeconds(200),
+    };
+}
