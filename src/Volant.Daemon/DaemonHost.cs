@@ -1,7 +1,5 @@
-using System.Net;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
-using Volant.Contracts.Api;
 using Volant.Daemon.Api;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
@@ -107,7 +105,7 @@ internal static class DaemonHost
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
     {
-        var subnet = new Subnet(options.Subnet, options.HostIp);
+        var subnet = Subnet.Create(options.Subnet, options.HostIp);
         services.AddSingleton(options);
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);

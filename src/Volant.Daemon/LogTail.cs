@@ -19,7 +19,7 @@ internal static class LogTail
             var buffer = new byte[MaxBytes];
             var length = file.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false);
             var lines = Encoding.UTF8.GetString(buffer, 0, length).Split('\n').Select(Clean).Where(line => line.Length > 0).ToArray();
-            return lines.TakeLast(maxLines).ToArray();
+            return [.. lines.TakeLast(maxLines)];
         }
         catch (IOException)
         {

@@ -24,7 +24,7 @@ switch (args)
 
 try
 {
-    Volant.Linux.System.FileCreationMask.OwnerOnly();
+    Volant.Linux.Kernel.ProcessLimits.SetFileModeMask((UnixFileMode)0b000_111_111);
     var environment = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
         .ToDictionary(entry => (string)entry.Key, entry => (string?)entry.Value ?? string.Empty, StringComparer.Ordinal);
     var options = DaemonEnvironment.Read(environment);

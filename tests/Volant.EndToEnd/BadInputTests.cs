@@ -119,8 +119,8 @@ public sealed class BadInputTests(Workspace workspace) : IAsyncLifetime
 
         var problem = await _daemon.ProblemAsync(response, 400);
         Assert.Equal(ErrorCodes.InvalidManifest, problem.Code);
-        Assert.Contains("schema_version", problem.Errors!.Keys);
-        Assert.Contains("resources.cpu_cores", problem.Errors.Keys);
+        Assert.Contains("schema_version", problem.Errors!.Keys, StringComparer.Ordinal);
+        Assert.Contains("resources.cpu_cores", problem.Errors.Keys, StringComparer.Ordinal);
         using var absent = await _daemon.Client.GetAsync("/api/v1/plugins/bad", Cancel);
         Assert.Equal(HttpStatusCode.NotFound, absent.StatusCode);
     }

@@ -1,4 +1,3 @@
-using System.Text;
 using Volant.Linux.Processes;
 
 namespace Volant.EndToEnd;
@@ -70,11 +69,11 @@ internal sealed class Command : IDisposable
         {
             await _exit.WaitAsync(limit);
         }
-        catch (TimeoutException)
+        catch (TimeoutException e)
         {
             Signal(9);
             await _exit;
-            throw new TimeoutException($"Still running after {limit}: {new CommandResult(_arguments, null, null, Output, Error)}");
+            throw new TimeoutException($"Still running after {limit}: {new CommandResult(_arguments, null, null, Output, Error)}", e);
         }
 
         var exit = await _exit;
@@ -88,7 +87,6 @@ internal sealed class Command : IDisposable
         if (!_exit.IsCompleted)
         {
             Signal(9);
-            _exit.Wait(TimeSpan.FromSeconds(5));
         }
 
         _process?.Dispose();

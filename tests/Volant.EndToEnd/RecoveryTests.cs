@@ -23,8 +23,8 @@ public sealed class RecoveryTests(Workspace workspace) : IAsyncLifetime
     public async Task Twenty_kills_of_the_daemon_touch_no_vm()
     {
         string[] names = ["a", "b"];
-        await Task.WhenAll(names.Select(name => _daemon.CreateReadyAsync(name)));
-        var before = names.ToDictionary(name => name, name => ProcessIdentity.Find(_daemon.FindAsync(name).GetAwaiter().GetResult()!.Pid!.Value), StringComparer.Ordinal);
+        var vms = await Task.WhenAll(names.Select(name => _daemon.CreateReadyAsync(name)));
+        var before = vms.ToDictionary(vm => vm.Name, vm => ProcessIdentity.Find(vm.Pid!.Value), StringComparer.Ordinal);
         var random = new Random(20);
         for (var kill = 0; kill < 20; kill++)
         {

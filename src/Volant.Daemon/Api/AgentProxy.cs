@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Net;
 using Volant.Contracts.Api;
+using Volant.Daemon.Guests;
 using Volant.Daemon.Orchestration;
 using Yarp.ReverseProxy.Forwarder;
 
@@ -9,7 +11,13 @@ namespace Volant.Daemon.Api;
 /// <remarks>The guest is hostile: it never sees the caller's credentials, its redirects are not followed, and its answer cannot act as this origin.</remarks>
 internal static class AgentProxy
 {
-    private static readonly ForwarderRequestConfig Config = new() { ActivityTimeout = Timeout.InfiniteTimeSpan, AllowResponseBuffering = false };
+    private static readonly ForwarderRequestConfig Config = new()
+    {
+        Version = HttpVersion.Version20,
+        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        ActivityTimeout = Timeout.InfiniteTimeSpan,
+        AllowResponseBuffering = false,
+    };
     private static readonly GuestTransformer Transformer = new();
 
     public static void MapAgentProxy(this IEndpointRouteBuilder routes) =>
@@ -18,7 +26,7 @@ internal static class AgentProxy
     private static async Task ForwardAsync(HttpContext context, string name, VmOwners owners, IHttpForwarder forwarder)
     {
         var guest = owners.GetGuest(name);
-        var error = await forwarder.SendAsync(context, "http://guest/", guest.Invoker, Config, Transformer);
+        var error = await forwarder.SendAsync(context, GuestClient.BaseAddress.ToString(), guest.Invoker, Config, Transformer);
         if (error is ForwarderError.None || context.RequestAborted.IsCancellationRequested)
         {
             return;

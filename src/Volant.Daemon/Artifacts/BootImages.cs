@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Security.Cryptography;
-using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
 using Volant.Linux.Files;
@@ -21,7 +20,7 @@ internal sealed record CachedMedia(string Path, string Sha256);
 internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IReadOnlyList<string> imageDirectories)
 {
     private readonly ConcurrentDictionary<string, string> _digests = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim _composing = new(1, 1);
+    private readonly Lock _composing = new();
 
     /// <summary>Brings a medium into the cache.</summary>
     /// <exception cref="VolantException">
@@ -60,8 +59,7 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
             return target;
         }
 
-        await _composing.WaitAsync(cancellationToken);
-        try
+        lock (_composing)
         {
             if (!File.Exists(target))
             {
@@ -69,13 +67,9 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
                 Concatenate($"{target}.partial", [modules, initramfs.Path], UnixFileMode.UserRead);
                 File.Move($"{target}.partial", target, overwrite: true);
             }
+        }
 
-            return target;
-        }
-        finally
-        {
-            _composing.Release();
-        }
+        return target;
     }
 
     /// <summary>Writes a new file from a first segment and a file; sharing blocks where the file system can.</summary>
@@ -131,11 +125,11 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
                 {
                     return SafePath.OpenBeneath(root, path);
                 }
-                catch (FileNotFoundException e)
+                catch (SafePathException e) when (e.Fault == SafePathFault.NotFound)
                 {
                     throw new VolantException(ErrorCodes.ArtifactNotFound, $"'{path}' does not exist on the daemon's host; correct the path, or let volar upload a local file.", e);
                 }
-                catch (Exception e) when (e is UnauthorizedAccessException or IOException)
+                catch (SafePathException e)
                 {
                     throw new VolantException(ErrorCodes.PathNotAllowed, $"'{path}' cannot be used as boot medium: {e.Message}", e);
                 }
@@ -181,7 +175,7 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
         foreach (var source in sources)
         {
             using var from = File.OpenHandle(source);
-            FileCopy.Append(from, destination);
+            FileCopy.Append(from, destination, CancellationToken.None);
         }
     }
 }

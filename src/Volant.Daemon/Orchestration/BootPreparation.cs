@@ -85,17 +85,11 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         return line.Add(BootKeys.Manifest, manifest).AddRaw(plan.KernelWords);
     }
 
-    private static byte[] CpioSegment(PluginManifest manifest)
-    {
-        using var segment = new MemoryStream();
-        using (var archive = new CpioWriter(segment, leaveOpen: true))
-        {
-            archive.AddDirectory("volant", mode: 0b111_000_000);
-            archive.AddFile(BootKeys.ManifestFile.TrimStart('/'), ManifestCodec.ToJson(manifest), mode: 0b110_000_000);
-        }
-
-        return segment.ToArray();
-    }
+    private static byte[] CpioSegment(PluginManifest manifest) => CpioHeader.EncodeArchive(
+    [
+        (Path.GetDirectoryName(BootKeys.ManifestFile)!.TrimStart('/'), 0b111_000_000, null),
+        (BootKeys.ManifestFile.TrimStart('/'), 0b110_000_000, ManifestCodec.ToJson(manifest)),
+    ]);
 
     private async Task<string> FindKernelAsync(LaunchPlan plan, CancellationToken cancellationToken)
     {

@@ -1,4 +1,3 @@
-using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
@@ -30,16 +29,16 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
     private static readonly string[] ReleaseOrder = [Process, Tap, Directory, Logs];
 
     /// <summary>The files of a VM.</summary>
-    public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), Path.Combine(options.LogDirectory, uid.ToString("D")));
+    public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
 
     /// <summary>What a start of this VM will hold.</summary>
     public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode)
     {
         var paths = PathsOf(uid);
-        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, paths.LogDirectory)];
+        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
         if (networkMode != NetworkModes.Vsock)
         {
-            needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
+            needed.Add(new HostResource(Tap, IHostNetwork.TapNameFor(uid)));
         }
 
         return needed;
@@ -49,7 +48,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
     public async Task<NicSpec?> AcquireAsync(VmRecord vm, VmPaths paths, CancellationToken cancellationToken)
     {
         System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
-        System.IO.Directory.CreateDirectory(paths.LogDirectory, OwnerOnly);
+        System.IO.Directory.CreateDirectory(LogsOf(vm.Vm.Uid), OwnerOnly);
         if (vm.Vm.NetworkMode == NetworkModes.Vsock)
         {
             return null;
@@ -109,6 +108,8 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
             await ProcessExitWatcher.WaitForExitAsync(process);
         }
     }
+
+    private string LogsOf(Guid uid) => Path.Combine(options.LogDirectory, uid.ToString("D"));
 
     /// <summary>Removes a directory of a VM; only below our own two roots, and never through a link.</summary>
     private void DeleteDirectory(string path)

@@ -1,8 +1,6 @@
-using Volant.Contracts.Api;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
-using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -56,7 +54,7 @@ internal sealed partial class Recovery(
     {
         try
         {
-            if (vm.Process is null && observed.Processes.FirstOrDefault(seen => seen.Uid == vm.Vm.Uid) is { Process: { } process })
+            if (vm.Process is null && observed.Processes.FirstOrDefault(seen => seen.Uid == vm.Vm.Uid) is { Process: var process })
             {
                 await store.SetProcessAsync(vm.Id, process, CancellationToken.None);
                 vm = store.FindVm(vm.Id) ?? vm;
@@ -78,13 +76,13 @@ internal sealed partial class Recovery(
             var observed = await ObserveAsync();
             var known = store.AllVms();
             var uids = known.Select(vm => vm.Vm.Uid).ToHashSet();
-            foreach (var (uid, process) in observed.Processes.Where(seen => !uids.Contains(seen.Uid)))
+            foreach (var (uid, process, _) in observed.Processes.Where(seen => !uids.Contains(seen.Uid)))
             {
                 LogOrphan("process", $"{process.Pid} of VM {uid}");
                 await HostResources.ProveDeadAsync(process);
             }
 
-            var taps = uids.Select(LinuxBridgeNetwork.TapNameFor).ToHashSet(StringComparer.Ordinal);
+            var taps = uids.Select(IHostNetwork.TapNameFor).ToHashSet(StringComparer.Ordinal);
             foreach (var tap in observed.Taps.Where(tap => !taps.Contains(tap)))
             {
                 LogOrphan("tap", tap);
@@ -110,7 +108,7 @@ internal sealed partial class Recovery(
 
     private async Task<Observation> ObserveAsync() => new(
         launcher.Discover(options.RuntimeDirectory),
-        await network.ListAsync(),
+        await network.ListAsync(CancellationToken.None),
         [.. from root in new[] { options.RuntimeDirectory, options.LogDirectory }
             where Directory.Exists(root)
             from path in Directory.EnumerateDirectories(root)
@@ -119,7 +117,7 @@ internal sealed partial class Recovery(
             select (uid.Value, path)]);
 
     private sealed record Observation(
-        IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Processes,
+        IReadOnlyList<VmHandle> Processes,
         IReadOnlyList<string> Taps,
         IReadOnlyList<(Guid Uid, string Path)> Directories);
 

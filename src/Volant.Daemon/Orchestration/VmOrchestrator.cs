@@ -113,46 +113,11 @@ internal sealed partial class VmOrchestrator(
     private async Task<Vm> CreateCoreAsync(CreateVmRequest request)
     {
         var accepted = clock.GetTimestamp();
-        var faults = VmConfigRules.ValidateRequest(request);
-        if (faults.Count > 0)
-        {
-            throw new VolantException(ErrorCodes.InvalidRequest, $"The request is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
-        }
-
-        if (store.FindVm(request.Name!) is not null)
-        {
-            throw new VolantException(ErrorCodes.VmExists, $"A VM named '{request.Name}' already exists; choose another name or delete it first.");
-        }
-
+        RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
-        var capabilities = launcher.Capabilities;
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
-        var uid = Guid.CreateVersion7();
-        var paths = resources.PathsOf(uid);
-        var ethernet = plan.NetworkMode != NetworkModes.Vsock;
-        var vm = await store.InsertVmAsync(
-            new NewVm
-            {
-                Uid = uid,
-                Name = request.Name!,
-                Plugin = config.Plugin!,
-                Runtime = plan.Runtime,
-                Hypervisor = capabilities.Name,
-                NetworkMode = plan.NetworkMode,
-                MacAddress = ethernet ? MacAddress.FromUid(uid).ToString() : null,
-                Addresses = plan.NetworkMode == NetworkModes.Bridged ? subnet.Range() : null,
-                CpuCores = plan.CpuCores,
-                MemoryMib = plan.MemoryMib,
-                KernelCmdline = plan.KernelWords ?? string.Empty,
-                LinkKey = RandomNumberGenerator.GetBytes(GuestLink.KeyLength),
-                Directory = paths.Directory,
-                SerialSocket = paths.SerialSocket,
-                Config = config,
-                Resources = resources.Needed(uid, plan.NetworkMode),
-            },
-            CancellationToken.None);
-
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities), CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try
@@ -175,6 +140,46 @@ internal sealed partial class VmOrchestrator(
         {
             owner.Lane.Release();
         }
+    }
+
+    private void RejectAtOnce(CreateVmRequest request)
+    {
+        var faults = VmConfigRules.ValidateRequest(request);
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"The request is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
+        }
+
+        if (store.FindVm(request.Name!) is not null)
+        {
+            throw new VolantException(ErrorCodes.VmExists, $"A VM named '{request.Name}' already exists; choose another name or delete it first.");
+        }
+    }
+
+    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, HypervisorCapabilities capabilities)
+    {
+        var uid = Guid.CreateVersion7();
+        var paths = resources.PathsOf(uid);
+        var ethernet = plan.NetworkMode != NetworkModes.Vsock;
+        return new NewVm
+        {
+            Uid = uid,
+            Name = name,
+            Plugin = config.Plugin!,
+            Runtime = plan.Runtime,
+            Hypervisor = capabilities.Name,
+            NetworkMode = plan.NetworkMode,
+            MacAddress = ethernet ? MacAddress.FromUid(uid).ToString() : null,
+            Addresses = plan.NetworkMode == NetworkModes.Bridged ? Pool : null,
+            CpuCores = plan.CpuCores,
+            MemoryMib = plan.MemoryMib,
+            KernelCmdline = plan.KernelWords ?? string.Empty,
+            LinkKey = RandomNumberGenerator.GetBytes(GuestLink.KeyLength),
+            Directory = paths.Directory,
+            SerialSocket = paths.SerialSocket,
+            Config = config,
+            Resources = resources.Needed(uid, plan.NetworkMode),
+        };
     }
 
     private async Task<VmRecord> StartInLaneAsync(VmOwner owner)
@@ -352,7 +357,7 @@ internal sealed partial class VmOrchestrator(
 
     private static GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
         ? new GuestEndpoint.Vsock((uint)cid, GuestLink.VsockPort)
-        : new GuestEndpoint.SerialPort(new VmPaths(vm.Directory, string.Empty).AgentSocket, vm.LinkKey);
+        : new GuestEndpoint.SerialPort(new VmPaths(vm.Directory).AgentSocket, vm.LinkKey);
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
     private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken)
@@ -376,6 +381,9 @@ internal sealed partial class VmOrchestrator(
     }
 
     private static VolantException NotRunning(string name) => new(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
+
+    /// <summary>The addresses that VMs may have.</summary>
+    private AddressRange Pool { get; } = new(Subnet.ToNumber(subnet.NetworkAddress) + 1, Subnet.ToNumber(subnet.BroadcastAddress) - 1, Subnet.ToNumber(subnet.HostAddress));
 
     private static long HostMemoryMib { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 20;
 

@@ -40,7 +40,7 @@ internal sealed partial class VmSupervisor(
         var vm = store.FindVm(owner.Id)!;
         var (status, reason) = Judge(run, exit);
         var record = await SettleAsync(vm, status, new VmExit { Code = exit.Code, Signal = exit.Signal, At = clock.GetUtcNow(), Reason = reason });
-        run.Ready.TrySetException(new VolantException(ErrorCodes.AgentUnreachable, $"VM '{vm.Name}' ended before it was ready: {record.LastError ?? reason}"));
+        run.Ready.TrySetException(new VolantException(ErrorCodes.AgentUnreachable, $"VM '{vm.Name}' ended before it was ready: {record.Vm.LastError ?? reason}"));
         _ = run.Ready.Task.Exception;
         return record;
     }

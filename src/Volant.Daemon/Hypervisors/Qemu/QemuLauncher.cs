@@ -39,10 +39,10 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     {
         cancellationToken.ThrowIfCancellationRequested();
         var arguments = QemuArguments.Build(spec, _host.Value);
-        BootMedia.CheckKernel(spec.Kernel);
+        BootFiles.CheckKernel(spec.Kernel);
         if (spec.Initramfs is { } initramfs)
         {
-            BootMedia.CheckInitramfs(initramfs);
+            BootFiles.CheckInitramfs(initramfs);
         }
 
         RemoveSockets(spec.Paths);
@@ -129,6 +129,9 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
 
         return process;
     }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<VmHandle> Discover(string runtimeDirectory) => QemuIdentity.FindBelow(runtimeDirectory);
 
     private static int Spawn(LaunchSpec spec, IReadOnlyList<string> arguments)
     {
