@@ -1,0 +1,127 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+
+namespace Volant.Fledge.Cpio;
+
+/// <summary>Writes a reproducible "newc" archive: the bytes depend on nothing but paths, modes and contents, in the given order.</summary>
+/// <remarks>
+/// Inode numbers count from 1, so hard links never arise. A content is streamed through one buffer. The archive's length is a multiple of
+/// <see cref="CpioFormat.Alignment"/>, so another raw segment may follow directly.
+/// </remarks>
+internal sealed class CpioWriter(Stream output)
+{
+    private const int BufferBytes = 256 * 1024;
+    private static readonly byte[] Padding = new byte[CpioFormat.Alignment];
+
+    private uint _inode;
+
+    /// <summary>Bytes written so far.</summary>
+    public long Length { get; private set; }
+
+    /// <summary>Members written so far, the trailer not counted.</summary>
+    public int Count => (int)_inode;
+
+    /// <summary>Appends one member.</summary>
+    /// <exception cref="FledgeException">A limit of the format is exceeded, or the file changed its size meanwhile.</exception>
+    public async Task WriteAsync(CpioEntry entry, CancellationToken cancellationToken)
+    {
+        if (++_inode > CpioFormat.MaxEntries)
+        {
+            throw new FledgeException($"The archive has more than {CpioFormat.MaxEntries} entries; put the files into a root disk or map fewer directories.");
+        }
+
+        if (entry.SizeBytes > CpioFormat.MaxFileBytes)
+        {
+            throw new FledgeException($"'/{entry.Path}' has {entry.SizeBytes} bytes; a file in an initramfs has at most {CpioFormat.MaxFileBytes}. Put it on a disk.");
+        }
+
+        if (Length + entry.SizeBytes > CpioFormat.MaxArchiveBytes)
+        {
+            throw new FledgeException($"The archive exceeds {CpioFormat.MaxArchiveBytes} bytes at '/{entry.Path}'; put large files on a disk.");
+        }
+
+        var isDirectory = (entry.Mode & CpioFormat.TypeMask) == CpioFormat.TypeDirectory;
+        await WriteHeaderAsync(entry.Path, _inode, entry.Mode, isDirectory ? 2 : 1, entry.SizeBytes, cancellationToken);
+        if (entry.HostFile is { } file)
+        {
+            await CopyAsync(file, entry.SizeBytes, cancellationToken);
+        }
+        else
+        {
+            await PutAsync(entry.Data, cancellationToken);
+        }
+
+        await AlignAsync(cancellationToken);
+    }
+
+    /// <summary>Appends the trailer; nothing may follow in this archive.</summary>
+    public async Task FinishAsync(CancellationToken cancellationToken)
+    {
+        await WriteHeaderAsync(CpioFormat.Trailer, 0, 0, 1, 0, cancellationToken);
+        await output.FlushAsync(cancellationToken);
+    }
+
+    private async Task WriteHeaderAsync(string path, uint inode, int mode, int links, long size, CancellationToken cancellationToken)
+    {
+        var name = CpioFormat.Text.GetBytes(path);
+        if (name.Length > CpioFormat.MaxPathBytes)
+        {
+            throw new FledgeException($"The guest path '/{path[..60]}…' has {name.Length} bytes; at most {CpioFormat.MaxPathBytes} are possible.");
+        }
+
+        // Order: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check.
+        var header = string.Create(
+            CultureInfo.InvariantCulture,
+            $"{CpioFormat.Magic}{inode:x8}{mode:x8}{0:x8}{0:x8}{links:x8}{0:x8}{size:x8}{0:x8}{0:x8}{0:x8}{0:x8}{name.Length + 1:x8}{0:x8}");
+        await PutAsync(Encoding.ASCII.GetBytes(header), cancellationToken);
+        await PutAsync(name, cancellationToken);
+        await PutAsync(Padding.AsMemory(0, 1), cancellationToken);
+        await AlignAsync(cancellationToken);
+    }
+
+    private async Task CopyAsync(string file, long size, CancellationToken cancellationToken)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        try
+        {
+            await using var content = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, useAsync: false);
+            var left = size;
+            while (left > 0)
+            {
+                var read = await content.ReadAsync(buffer.AsMemory(0, (int)Math.Min(left, BufferBytes)), cancellationToken);
+                if (read == 0)
+                {
+                    throw Changed(file, size);
+                }
+
+                await PutAsync(buffer.AsMemory(0, read), cancellationToken);
+                left -= read;
+            }
+
+            if (await content.ReadAsync(buffer.AsMemory(0, 1), cancellationToken) > 0)
+            {
+                throw Changed(file, size);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static FledgeException Changed(string file, long size) =>
+        new($"'{file}' changed while it was read (it had {size} bytes before); build again when nothing writes to it.");
+
+    private async Task PutAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        await output.WriteAsync(bytes, cancellationToken);
+        Length += bytes.Length;
+    }
+
+    private Task AlignAsync(CancellationToken cancellationToken)
+    {
+        var rest = (int)(Length % CpioFormat.Alignment);
+        return rest == 0 ? Task.CompletedTask : PutAsync(Padding.AsMemory(0, CpioFormat.Alignment - rest), cancellationToken);
+    }
+}

@@ -1,0 +1,79 @@
+namespace Volant.Fledge.Output;
+
+/// <summary>A file that appears under its name complete or not at all.</summary>
+/// <remarks>Written beside its final place, flushed to disk and renamed; disposing before <see cref="Commit"/> leaves nothing behind.</remarks>
+internal sealed class PendingFile : IDisposable
+{
+    private const UnixFileMode Published =
+        UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
+    private readonly string _temporary;
+    private readonly FileStream _file;
+    private bool _committed;
+
+    private PendingFile(string path, string temporary, FileStream file)
+    {
+        Path = path;
+        _temporary = temporary;
+        _file = file;
+    }
+
+    /// <summary>Absolute path that the file will have.</summary>
+    public string Path { get; }
+
+    /// <summary>Where the content is written to.</summary>
+    public Stream Stream => _file;
+
+    /// <summary>Opens the temporary file; its directory must exist.</summary>
+    /// <exception cref="FledgeException">The directory is missing or not writable, or the name is taken by a directory.</exception>
+    public static PendingFile Create(string path)
+    {
+        var full = System.IO.Path.GetFullPath(path);
+        if (Directory.Exists(full))
+        {
+            throw new FledgeException($"Cannot write '{full}': it is a directory. Remove it or choose another --output.");
+        }
+
+        var directory = System.IO.Path.GetDirectoryName(full) ?? "/";
+        var temporary = System.IO.Path.Combine(directory, $".{System.IO.Path.GetFileName(full)}.{Guid.NewGuid():N}.part");
+        try
+        {
+            var file = new FileStream(temporary, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                BufferSize = 256 * 1024,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+            return new PendingFile(full, temporary, file);
+        }
+        catch (DirectoryNotFoundException e)
+        {
+            throw new FledgeException($"Cannot write '{full}': the directory '{directory}' does not exist. Create it or choose another --output.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new FledgeException($"Cannot write '{full}': {e.Message}", e);
+        }
+    }
+
+    /// <summary>Makes the file appear under its name, readable by everyone whatever the umask.</summary>
+    public void Commit()
+    {
+        File.SetUnixFileMode(_file.SafeFileHandle, Published);
+        _file.Flush(flushToDisk: true);
+        _file.Dispose();
+        File.Move(_temporary, Path, overwrite: true);
+        _committed = true;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _file.Dispose();
+        if (!_committed)
+        {
+            File.Delete(_temporary);
+        }
+    }
+}
