@@ -1,0 +1,418 @@
+using System.ComponentModel;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Volant.Linux.Networking;
+
+/// <summary>Interfaces, IPv4 addresses and IPv4 routes of one network namespace, by rtnetlink (<c>man 7 rtnetlink</c>).</summary>
+/// <remarks>
+/// It serves the namespace of the thread that opens it, and one caller at a time. Every method throws <see cref="Win32Exception"/>
+/// with the errno and, where the kernel gives one, its text; none takes longer than 10 s. Needs neither DNS nor any file.
+/// </remarks>
+public sealed class Netlink : IDisposable
+{
+    /// <summary>How often a list is read again because it changed while it was read.</summary>
+    private const int MaxDumpAttempts = 16;
+
+    private const ushort NewLink = 16; // RTM_NEWLINK
+    private const ushort DeleteLinkType = 17; // RTM_DELLINK
+    private const ushort GetLinkType = 18; // RTM_GETLINK
+    private const ushort NewAddress = 20; // RTM_NEWADDR
+    private const ushort GetAddress = 22; // RTM_GETADDR
+    private const ushort NewRoute = 24; // RTM_NEWROUTE
+
+    private const ushort Replace = 0x100; // NLM_F_REPLACE
+    private const ushort Exclusive = 0x200; // NLM_F_EXCL
+    private const ushort Create = 0x400; // NLM_F_CREATE
+
+    private const ushort LinkMac = 1; // IFLA_ADDRESS
+    private const ushort LinkName = 3; // IFLA_IFNAME
+    private const ushort LinkMtu = 4; // IFLA_MTU
+    private const ushort LinkMaster = 10; // IFLA_MASTER
+    private const ushort LinkInfo = 18; // IFLA_LINKINFO
+    private const ushort LinkExtensions = 29; // IFLA_EXT_MASK
+    private const ushort InfoKind = 1; // IFLA_INFO_KIND
+    private const ushort InfoData = 2; // IFLA_INFO_DATA
+    private const ushort BridgeStpState = 5; // IFLA_BR_STP_STATE
+    private const ushort BridgeMulticastSnooping = 23; // IFLA_BR_MCAST_SNOOPING
+    private const ushort TunType = 3; // IFLA_TUN_TYPE
+    private const byte TunTypeTap = 2; // IFF_TAP
+    private const uint SkipStatistics = 1 << 3; // RTEXT_FILTER_SKIP_STATS
+    private const uint FlagUp = 0x1; // IFF_UP
+    private const uint FlagLoopback = 0x8; // IFF_LOOPBACK
+
+    private const ushort AddressPeer = 1; // IFA_ADDRESS
+    private const ushort AddressLocal = 2; // IFA_LOCAL
+    private const ushort AddressBroadcast = 4; // IFA_BROADCAST
+
+    private const ushort RouteDestination = 1; // RTA_DST
+    private const ushort RouteOutput = 4; // RTA_OIF
+    private const ushort RouteGateway = 5; // RTA_GATEWAY
+    private const byte TableMain = 254; // RT_TABLE_MAIN
+    private const byte ProtocolStatic = 4; // RTPROT_STATIC
+    private const byte ScopeUniverse = 0; // RT_SCOPE_UNIVERSE
+    private const byte ScopeLink = 253; // RT_SCOPE_LINK
+    private const byte TypeUnicast = 1; // RTN_UNICAST
+
+    private const byte FamilyInet = 2; // AF_INET
+    private const int MacLength = 6; // ETH_ALEN
+
+    private readonly NetlinkSocket _socket;
+
+    private Netlink(NetlinkSocket socket) => _socket = socket;
+
+    /// <summary>Opens a socket into the network namespace of this thread.</summary>
+    /// <exception cref="Win32Exception">The kernel refused.</exception>
+    public static Netlink Open() => new(new NetlinkSocket());
+
+    /// <summary>Creates a bridge, down and without ports, and returns it.</summary>
+    /// <param name="name">Name of the new interface.</param>
+    /// <param name="mac">
+    /// Its Ethernet address, six bytes. A bridge without one of its own takes the lowest of its ports and so changes it as ports come and go.
+    /// </param>
+    /// <param name="spanningTree">Whether it speaks the spanning tree protocol.</param>
+    /// <param name="multicastSnooping">Whether it follows IGMP.</param>
+    /// <exception cref="Win32Exception">EEXIST: the name is taken; EPERM: needs CAP_NET_ADMIN; EOPNOTSUPP: the kernel has no bridges.</exception>
+    public NetworkLink CreateBridge(string name, ReadOnlySpan<byte> mac, bool spanningTree = false, bool multicastSnooping = false)
+    {
+        RequireMac(mac);
+        var request = new NetlinkRequest(NewLink)
+            .Add(default(InterfaceMessage))
+            .Attribute(LinkName, InterfaceName.Require(name))
+            .Attribute(LinkMac, mac)
+            .Nest(LinkInfo, info => info
+                .Attribute(InfoKind, "bridge")
+                .Nest(InfoData, data => data
+                    .Attribute(BridgeStpState, spanningTree ? 1u : 0u)
+                    .Attribute(BridgeMulticastSnooping, (byte)(multicastSnooping ? 1 : 0))));
+        _socket.Change(request, Create | Exclusive, $"Creating bridge '{name}'");
+        return GetLink(name);
+    }
+
+    /// <summary>Deletes an interface; false when there is none of that name.</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; EOPNOTSUPP: it cannot be deleted.</exception>
+    public bool DeleteLink(string name) => FindLink(name) is { } link && DeleteLink(link);
+
+    /// <summary>Deletes exactly this interface, whatever has its name by now; false when it is gone.</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; EOPNOTSUPP: it cannot be deleted.</exception>
+    public bool DeleteLink(NetworkLink link)
+    {
+        ArgumentNullException.ThrowIfNull(link);
+        try
+        {
+            var request = new NetlinkRequest(DeleteLinkType).Add(new InterfaceMessage { Index = link.Index });
+            _socket.Change(request, 0, $"Deleting interface '{link.Name}'");
+            return true;
+        }
+        catch (Win32Exception e) when (e.NativeErrorCode == Errno.NoDevice)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>The interface of that name.</summary>
+    /// <exception cref="Win32Exception">ENODEV: there is none.</exception>
+    public NetworkLink GetLink(string name)
+    {
+        NetworkLink? link = null;
+        var request = new NetlinkRequest(GetLinkType)
+            .Add(default(InterfaceMessage))
+            .Attribute(LinkName, InterfaceName.Require(name))
+            .Attribute(LinkExtensions, SkipStatistics);
+        _socket.Get(request, $"Interface '{name}'", (type, body) => link = ReadLink(type, body));
+        return link ?? throw LinuxError.Of(Errno.BadMessage, $"Interface '{name}'");
+    }
+
+    /// <summary>The interface of that name; null when there is none.</summary>
+    public NetworkLink? FindLink(string name)
+    {
+        try
+        {
+            return GetLink(name);
+        }
+        catch (Win32Exception e) when (e.NativeErrorCode == Errno.NoDevice)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>All interfaces, read in one consistent pass.</summary>
+    /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
+    public IReadOnlyList<NetworkLink> ListLinks() => List(
+        () => new NetlinkRequest(GetLinkType).Add(default(InterfaceMessage)).Attribute(LinkExtensions, SkipStatistics),
+        "Listing interfaces",
+        ReadLink);
+
+    /// <summary>Sets an interface up.</summary>
+    public void SetUp(int index) => SetLink(index, new LinkChange { Up = true });
+
+    /// <summary>Sets an interface down.</summary>
+    public void SetDown(int index) => SetLink(index, new LinkChange { Up = false });
+
+    /// <summary>Sets the largest packet in bytes.</summary>
+    public void SetMtu(int index, int mtu) => SetLink(index, new LinkChange { Mtu = mtu });
+
+    /// <summary>Makes an interface a port of a bridge; null takes it out of the present one.</summary>
+    /// <exception cref="Win32Exception">EXFULL: the bridge has all of its 1,023 ports.</exception>
+    public void SetMaster(int index, int? master) => SetLink(index, new LinkChange { Master = master ?? 0 });
+
+    /// <summary>Sets the Ethernet address, six bytes.</summary>
+    public void SetMac(int index, ReadOnlySpan<byte> mac) => SetLink(index, new LinkChange { Mac = mac.ToArray() });
+
+    /// <summary>Changes several properties in one request. When one is refused, others may have been changed.</summary>
+    /// <exception cref="Win32Exception">ENODEV: no such interface; EPERM: needs CAP_NET_ADMIN; EXFULL: the bridge is full.</exception>
+    public void SetLink(int index, LinkChange change)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        var request = new NetlinkRequest(NewLink).Add(new InterfaceMessage
+        {
+            Index = index,
+            Flags = change.Up == true ? FlagUp : 0,
+            Change = change.Up is null ? 0 : FlagUp,
+        });
+        if (!change.Mac.IsEmpty)
+        {
+            RequireMac(change.Mac.Span);
+            request.Attribute(LinkMac, change.Mac.Span);
+        }
+
+        if (change.Mtu is { } mtu)
+        {
+            request.Attribute(LinkMtu, (uint)mtu);
+        }
+
+        if (change.Master is { } master)
+        {
+            request.Attribute(LinkMaster, master);
+        }
+
+        _socket.Change(request, 0, $"Changing interface {index}");
+    }
+
+    /// <summary>Adds an IPv4 address with the broadcast address of its subnet; one that is there already is kept.</summary>
+    public void ReplaceAddress(int index, IPAddress address, int prefixLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        var bytes = RequireIPv4(address);
+        RequirePrefix(prefixLength);
+        var request = new NetlinkRequest(NewAddress)
+            .Add(new AddressMessage { Family = FamilyInet, PrefixLength = (byte)prefixLength, Index = index })
+            .Attribute(AddressLocal, bytes)
+            .Attribute(AddressPeer, bytes);
+        if (prefixLength <= 30)
+        {
+            var host = uint.MaxValue >> prefixLength;
+            request.Attribute(AddressBroadcast, [(byte)(bytes[0] | (host >> 24)), (byte)(bytes[1] | (host >> 16)), (byte)(bytes[2] | (host >> 8)), (byte)(bytes[3] | host)]);
+        }
+
+        _socket.Change(request, Create | Replace, $"Adding address {address}/{prefixLength} to interface {index}");
+    }
+
+    /// <summary>IPv4 addresses of all interfaces, or of one.</summary>
+    /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
+    public IReadOnlyList<LinkAddress> ListAddresses(int? index = null) => List(
+        () => new NetlinkRequest(GetAddress).Add(new AddressMessage { Family = FamilyInet }),
+        "Listing addresses",
+        (type, body) => ReadAddress(type, body) is { } address && (index is null || address.LinkIndex == index) ? address : null);
+
+    /// <summary>Adds or replaces the IPv4 default route.</summary>
+    /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
+    public void ReplaceDefaultRoute(IPAddress gateway, int index) => ReplaceRoute(IPAddress.Any, 0, gateway, index);
+
+    /// <summary>Adds or replaces an IPv4 route of the main table.</summary>
+    /// <param name="destination">Network address; its host bits must be zero.</param>
+    /// <param name="prefixLength">0 to 32.</param>
+    /// <param name="gateway">Next hop; null for a network that is on the link itself.</param>
+    /// <param name="index">Index of the interface.</param>
+    /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
+    public void ReplaceRoute(IPAddress destination, int prefixLength, IPAddress? gateway, int index)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        RequirePrefix(prefixLength);
+        var bytes = RequireIPv4(destination);
+        var request = new NetlinkRequest(NewRoute).Add(new RouteMessage
+        {
+            Family = FamilyInet,
+            DestinationLength = (byte)prefixLength,
+            Table = TableMain,
+            Protocol = ProtocolStatic,
+            Scope = gateway is null ? ScopeLink : ScopeUniverse,
+            Type = TypeUnicast,
+        });
+        if (prefixLength > 0)
+        {
+            request.Attribute(RouteDestination, bytes);
+        }
+
+        if (gateway is not null)
+        {
+            request.Attribute(RouteGateway, RequireIPv4(gateway));
+        }
+
+        request.Attribute(RouteOutput, index);
+        _socket.Change(request, Create | Replace, $"Adding route {destination}/{prefixLength} via {gateway?.ToString() ?? "the link"} to interface {index}");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _socket.Dispose();
+
+    /// <summary>Reads an RTM_NEWLINK message; null when it is another one or too short.</summary>
+    internal static NetworkLink? ReadLink(ushort type, ReadOnlySpan<byte> body)
+    {
+        if (type != NewLink || !MemoryMarshal.TryRead<InterfaceMessage>(body, out var message))
+        {
+            return null;
+        }
+
+        var link = new NetworkLink
+        {
+            Index = message.Index,
+            Name = "",
+            IsUp = (message.Flags & FlagUp) != 0,
+            IsLoopback = (message.Flags & FlagLoopback) != 0,
+        };
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<InterfaceMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            link = attribute switch
+            {
+                LinkName => link with { Name = NetlinkAttributes.Text(value) },
+                LinkMtu => link with { Mtu = (int)(NetlinkAttributes.Number<uint>(value) ?? 0) },
+                LinkMaster => link with { Master = NetlinkAttributes.Number<int>(value) is > 0 and var master ? master : null },
+                LinkMac when value.Length == MacLength => link with { Mac = Convert.ToHexStringLower(value).Insert(10, ":").Insert(8, ":").Insert(6, ":").Insert(4, ":").Insert(2, ":") },
+                LinkInfo => ReadKind(link, value),
+                _ => link,
+            };
+        }
+
+        return link;
+    }
+
+    private static NetworkLink ReadKind(NetworkLink link, ReadOnlySpan<byte> info)
+    {
+        var isTap = false;
+        string? kind = null;
+        var attributes = new NetlinkAttributes(info);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            if (attribute == InfoKind)
+            {
+                kind = NetlinkAttributes.Text(value);
+            }
+            else if (attribute == InfoData)
+            {
+                var data = new NetlinkAttributes(value);
+                while (data.Read(out var property, out var number))
+                {
+                    isTap |= property == TunType && NetlinkAttributes.Number<byte>(number) == TunTypeTap;
+                }
+            }
+        }
+
+        return link with { Kind = kind, IsTap = isTap && kind == "tun" };
+    }
+
+    private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)
+    {
+        if (type != NewAddress || !MemoryMarshal.TryRead<AddressMessage>(body, out var message) || message.Family != FamilyInet)
+        {
+            return null;
+        }
+
+        IPAddress? local = null;
+        IPAddress? peer = null;
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<AddressMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            if (value.Length == 4 && attribute is AddressLocal or AddressPeer)
+            {
+                _ = attribute == AddressLocal ? local = new IPAddress(value) : peer = new IPAddress(value);
+            }
+        }
+
+        return (local ?? peer) is { } address ? new LinkAddress(message.Index, address, message.PrefixLength) : null;
+    }
+
+    private List<T> List<T>(Func<NetlinkRequest> request, string what, Reader<T> read)
+        where T : class
+    {
+        var items = new List<T>();
+        for (var attempt = 0; attempt < MaxDumpAttempts; attempt++)
+        {
+            items.Clear();
+            if (_socket.TryDump(request(), what, OnMessage))
+            {
+                return items;
+            }
+        }
+
+        throw LinuxError.Of(Errno.Again, $"{what}: changed during each of {MaxDumpAttempts} attempts");
+
+        void OnMessage(ushort type, ReadOnlySpan<byte> body)
+        {
+            if (read(type, body) is { } item)
+            {
+                items.Add(item);
+            }
+        }
+    }
+
+    private static void RequireMac(ReadOnlySpan<byte> mac) => ArgumentOutOfRangeException.ThrowIfNotEqual(mac.Length, MacLength, nameof(mac));
+
+    private static void RequirePrefix(int prefixLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(prefixLength);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, 32);
+    }
+
+    private static byte[] RequireIPv4(IPAddress address)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        return address.AddressFamily == AddressFamily.InterNetwork
+            ? address.GetAddressBytes()
+            : throw new ArgumentException($"{address} is not an IPv4 address.", nameof(address));
+    }
+
+    private delegate T? Reader<out T>(ushort type, ReadOnlySpan<byte> body)
+        where T : class;
+
+    /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 16)]
+    internal struct InterfaceMessage
+    {
+        public byte Family;
+        public byte Padding;
+        public ushort Type;
+        public int Index;
+        public uint Flags;
+        public uint Change;
+    }
+
+    /// <summary>The kernel's <c>struct ifaddrmsg</c>, 8 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 8)]
+    internal struct AddressMessage
+    {
+        public byte Family;
+        public byte PrefixLength;
+        public byte Flags;
+        public byte Scope;
+        public int Index;
+    }
+
+    /// <summary>The kernel's <c>struct rtmsg</c>, 12 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 12)]
+    internal struct RouteMessage
+    {
+        public byte Family;
+        public byte DestinationLength;
+        public byte SourceLength;
+        public byte Tos;
+        public byte Table;
+        public byte Protocol;
+        public byte Scope;
+        public byte Type;
+        public uint Flags;
+    }
+}
