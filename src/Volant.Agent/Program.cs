@@ -1,1 +1,105 @@
-return 0;
+using Microsoft.Win32.SafeHandles;
+using Volant.Agent.Boot;
+using Volant.Agent.Power;
+using Volant.Linux.Kernel;
+
+namespace Volant.Agent;
+
+/// <summary>kestrel: the init process of a guest.</summary>
+/// <remarks>
+/// As PID 1 it never returns and never throws: it says why on the console, writes the disks and switches the machine off. Started in any
+/// other way, for development, it leaves the machine alone, reads the boot line from <see cref="LineVariable"/> and ends like any program.
+/// </remarks>
+internal static class Program
+{
+    /// <summary>Environment variable that replaces /proc/cmdline when the agent is not PID 1.</summary>
+    public const string LineVariable = "KESTREL_CMDLINE";
+
+    private const string CommandLineFile = "/proc/cmdline";
+
+    private static async Task<int> Main()
+    {
+        var isInit = Environment.ProcessId == 1;
+        var problems = new List<string>();
+        if (isInit)
+        {
+            problems.AddRange(EarlyMounts.MountFirst());
+            TryRedirect(problems);
+        }
+
+        using var output = new SafeFileHandle(1, ownsHandle: false);
+        using var console = new ConsoleLog(output);
+        AppDomain.CurrentDomain.UnhandledException += (_, e) => Die(console, isInit, e.ExceptionObject);
+        try
+        {
+            var plan = await BootAsync(isInit, problems);
+            using var agent = new GuestAgent(plan, isInit, console, TimeProvider.System);
+            await agent.RunAsync(problems);
+            if (isInit)
+            {
+                await PowerOff.OrderlyAsync(console, TimeProvider.System);
+            }
+
+            return 0;
+        }
+        catch (Exception e)
+        {
+            Die(console, isInit, e);
+            return 1;
+        }
+    }
+
+    private static async Task<BootPlan> BootAsync(bool isInit, List<string> problems)
+    {
+        var line = isInit ? null : Environment.GetEnvironmentVariable(LineVariable);
+        var plan = BootPlan.Read(line ?? await File.ReadAllTextAsync(CommandLineFile));
+        problems.AddRange(plan.Problems);
+        if (!isInit)
+        {
+            return plan;
+        }
+
+        problems.AddRange(EarlyMounts.MountRest());
+        problems.AddRange(ModuleLoader.OfThisKernel.LoadEssential(KernelVersion.Release));
+        HostName.Set(plan.Hostname);
+        MachinePower.DisableCtrlAltDel();
+        Note(GuestNetwork.SetUpLoopback());
+        if (plan.Network is { } network)
+        {
+            Note(await new GuestNetwork(TimeProvider.System).ApplyAsync(network, CancellationToken.None));
+        }
+
+        GuestNetwork.WriteResolver(plan.NameServers);
+        return plan;
+
+        void Note(string? problem)
+        {
+            if (problem is not null)
+            {
+                problems.Add(problem);
+            }
+        }
+    }
+
+    private static void TryRedirect(List<string> problems)
+    {
+        try
+        {
+            ConsoleDevice.Redirect("/dev/console");
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            problems.Add($"{e.Message}.");
+        }
+    }
+
+    private static void Die(ConsoleLog console, bool isInit, object fault)
+    {
+        console.Say($"FATAL {fault}".ReplaceLineEndings(" | "));
+        console.Flush(TimeSpan.FromSeconds(1));
+        if (isInit)
+        {
+            PowerOff.Now();
+        }
+    }
+}

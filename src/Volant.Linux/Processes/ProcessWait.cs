@@ -15,10 +15,17 @@ public static unsafe partial class ProcessWait
     private const int OneChild = 1;
     private const int NoHang = 1;
     private const int Exited = 4;
+    private const int LeaveZombie = 0x01000000;
     private const int CodeExited = 1;
 
     /// <summary>Blocks until any child ends and reaps it; null when this process has no children.</summary>
     public static ProcessExit? WaitAny() => Wait(AnyChild, 0, Exited, out _);
+
+    /// <summary>Blocks until any child has ended and leaves it unreaped, so that its id cannot be reused yet; null without children.</summary>
+    public static int? PeekAny() => Wait(AnyChild, 0, Exited | LeaveZombie, out _)?.Pid;
+
+    /// <summary>Blocks until one child has ended and leaves it unreaped; false when it is no child of this process.</summary>
+    public static bool Peek(int pid) => Wait(OneChild, pid, Exited | LeaveZombie, out _) is not null;
 
     /// <summary>Reaps one child if it has ended.</summary>
     /// <param name="pid">A child of this process.</param>

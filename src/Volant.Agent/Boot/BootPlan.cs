@@ -1,0 +1,115 @@
+using System.Globalization;
+using System.Net;
+using Volant.Contracts.Boot;
+
+namespace Volant.Agent.Boot;
+
+/// <summary>What the kernel command line asks of the agent. Pure; what cannot be understood is a problem in words, never an exception.</summary>
+internal sealed record BootPlan
+{
+    /// <summary>Host name when nothing names the guest.</summary>
+    public const string DefaultHostname = "volant";
+
+    /// <summary>Longest host name in bytes that Linux takes.</summary>
+    public const int MaxHostname = 64;
+
+    /// <summary>Encoded manifest or <see cref="BootKeys.InInitrd"/>; null when the line has none.</summary>
+    public string? Manifest { get; private init; }
+
+    /// <summary>Host name.</summary>
+    public string Hostname { get; private init; } = DefaultHostname;
+
+    /// <summary>Network configuration to apply; null for none.</summary>
+    public IpArgument? Network { get; private init; }
+
+    /// <summary>Name servers from the last fields of <c>ip=</c>.</summary>
+    public IReadOnlyList<IPAddress> NameServers { get; private init; } = [];
+
+    /// <summary>Where to listen on TCP; null for nowhere.</summary>
+    public IPEndPoint? Api { get; private init; }
+
+    /// <summary>What is wrong with the line, one sentence each.</summary>
+    public IReadOnlyList<string> Problems { get; private init; } = [];
+
+    /// <summary>Reads the line.</summary>
+    public static BootPlan Read(string line)
+    {
+        var values = KernelCommandLine.Parse(line);
+        var problems = new List<string>();
+        var ip = values.GetValueOrDefault(BootKeys.Ip);
+        var network = ReadNetwork(ip, problems);
+        if (values.TryGetValue(BootKeys.Boot, out var boot) && boot is "rootfs")
+        {
+            problems.Add("The boot argument volant.boot=rootfs is not supported by this agent; it runs from the initramfs.");
+        }
+
+        return new BootPlan
+        {
+            Manifest = values.GetValueOrDefault(BootKeys.Manifest),
+            Hostname = ReadHostname(values.GetValueOrDefault(BootKeys.Hostname) ?? network?.Hostname ?? values.GetValueOrDefault(BootKeys.Plugin), problems),
+            Network = network is { Dhcp: false } ? network : null,
+            NameServers = ReadNameServers(ip),
+            Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
+            Problems = problems,
+        };
+    }
+
+    private static IpArgument? ReadNetwork(string? text, List<string> problems)
+    {
+        if (text is null or "off" or "none")
+        {
+            return null;
+        }
+
+        if (!IpArgument.TryParse(text, out var argument))
+        {
+            problems.Add($"The boot argument 'ip={text}' is not an IPv4 configuration; the network is left alone.");
+            return null;
+        }
+
+        if (argument.Dhcp)
+        {
+            problems.Add($"The boot argument 'ip={text}' asks for DHCP, which this agent does not do; the guest has no address unless its kernel got one.");
+        }
+
+        return argument;
+    }
+
+    private static string ReadHostname(string? name, List<string> problems)
+    {
+        if (name is null)
+        {
+            return DefaultHostname;
+        }
+
+        if (name.Length is > 0 and <= MaxHostname && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_'))
+        {
+            return name;
+        }
+
+        problems.Add($"The host name '{name}' is not 1 to {MaxHostname} letters, digits, '-', '.' and '_'; the guest is called '{DefaultHostname}'.");
+        return DefaultHostname;
+    }
+
+    private static IPAddress[] ReadNameServers(string? ip)
+    {
+        var fields = ip?.Split(':') ?? [];
+        return [.. fields.Skip(7).Take(2).Select(f => IPAddress.TryParse(f, out var a) ? a : null).OfType<IPAddress>().Where(a => !a.Equals(IPAddress.Any))];
+    }
+
+    private static IPEndPoint? ReadApi(string? host, string? port, List<string> problems)
+    {
+        if (host is null && port is null)
+        {
+            return null;
+        }
+
+        if (IPAddress.TryParse(host, out var address) && ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0)
+        {
+            return new IPEndPoint(address, number);
+        }
+
+        problems.Add($"The boot arguments volant.api_host='{host}' and volant.api_port='{port}' are not an IP address and a port; there is no TCP listener.");
+        return null;
+    }
+}

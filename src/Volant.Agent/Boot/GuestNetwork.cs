@@ -1,0 +1,110 @@
+using System.ComponentModel;
+using System.Net;
+using System.Text;
+using Volant.Contracts.Boot;
+using Volant.Linux.Networking;
+
+namespace Volant.Agent.Boot;
+
+/// <summary>Applies <c>ip=</c> as a kernel with IP_PNP would; most distribution kernels have none. Applying it twice does no harm.</summary>
+internal sealed class GuestNetwork(TimeProvider clock)
+{
+    private const string ResolverFile = "/etc/resolv.conf";
+    private const string KernelResolverFile = "/proc/net/pnp";
+
+    private static readonly TimeSpan DeviceWait = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan DevicePoll = TimeSpan.FromMilliseconds(5);
+
+    /// <summary>Switches loopback on.</summary>
+    /// <returns>What went wrong; null for nothing.</returns>
+    public static string? SetUpLoopback()
+    {
+        try
+        {
+            using var netlink = Netlink.Open();
+            netlink.SetUp(netlink.GetLink("lo").Index);
+            return null;
+        }
+        catch (Exception e) when (e is Win32Exception or IOException)
+        {
+            return $"The loopback interface could not be switched on: {e.Message}.";
+        }
+    }
+
+    /// <summary>Configures the guest's Ethernet interface and waits for it to appear if need be.</summary>
+    /// <returns>What went wrong; null for nothing.</returns>
+    public async Task<string?> ApplyAsync(IpArgument argument, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var netlink = Netlink.Open();
+            if (await FindAsync(netlink, argument.Device, cancellationToken) is not { } link)
+            {
+                return $"The boot arguments ask for the address {argument.Address}, but the guest has no Ethernet interface.";
+            }
+
+            netlink.SetUp(link.Index);
+            if (argument.Address is { } address)
+            {
+                netlink.ReplaceAddress(link.Index, address, argument.PrefixLength);
+            }
+
+            if (argument.Gateway is { } gateway && !gateway.Equals(IPAddress.Any))
+            {
+                netlink.ReplaceDefaultRoute(gateway, link.Index);
+            }
+
+            return null;
+        }
+        catch (Exception e) when (e is Win32Exception or IOException)
+        {
+            return $"The network could not be configured from 'ip={argument}': {e.Message}.";
+        }
+    }
+
+    /// <summary>Writes resolv.conf from the name servers of the boot, unless the image brings its own. Best effort.</summary>
+    public static void WriteResolver(IReadOnlyList<IPAddress> servers)
+    {
+        try
+        {
+            if (new FileInfo(ResolverFile) is { Exists: true, Length: > 0 })
+            {
+                return;
+            }
+
+            var text = servers.Count > 0
+                ? string.Concat(servers.Select(server => $"nameserver {server}\n"))
+                : File.Exists(KernelResolverFile) ? File.ReadAllText(KernelResolverFile) : string.Empty;
+            if (text.Contains("nameserver", StringComparison.Ordinal))
+            {
+                Directory.CreateDirectory("/etc");
+                File.WriteAllText(ResolverFile, text, Encoding.ASCII);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A read-only image has decided for itself.
+        }
+    }
+
+    /// <summary>The interface of that name, else the first that is real Ethernet: names depend on the order in which drivers load.</summary>
+    private async Task<NetworkLink?> FindAsync(Netlink netlink, string? name, CancellationToken cancellationToken)
+    {
+        var start = clock.GetTimestamp();
+        while (true)
+        {
+            var links = netlink.ListLinks();
+            var link = links.FirstOrDefault(l => l.Name == name) ?? links.Where(IsEthernet).OrderBy(l => l.Index).FirstOrDefault();
+            if (link is not null || clock.GetElapsedTime(start) > DeviceWait)
+            {
+                return link;
+            }
+
+            await Task.Delay(DevicePoll, clock, cancellationToken);
+        }
+    }
+
+    // Software links (dummy, bridge, sit) have a kind; a NIC has none, and shows its device.
+    private static bool IsEthernet(NetworkLink link) =>
+        !link.IsLoopback && link.Kind is null && link.Mac is not null && Directory.Exists($"/sys/class/net/{link.Name}/device");
+}

@@ -1,0 +1,106 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Volant.Agent;
+
+/// <summary>The guest's console, which is the host's log: whole lines, in order, written by one thread.</summary>
+/// <remarks>
+/// A serial console takes some 180 KiB/s. Nobody waits for it: beyond <see cref="MaxQueued"/> unwritten bytes, lines are dropped and
+/// counted, and the count is written when there is room again.
+/// </remarks>
+internal sealed class ConsoleLog : IDisposable
+{
+    /// <summary>Most bytes that wait to be written.</summary>
+    public const int MaxQueued = 512 * 1024;
+
+    private readonly SafeFileHandle _console;
+    private readonly object _gate = new();
+    private readonly Queue<byte[]> _lines = new();
+    private int _queued;
+    private long _dropped;
+    private bool _isWriting;
+
+    /// <summary>Writes to <paramref name="console"/>, which stays the caller's.</summary>
+    public ConsoleLog(SafeFileHandle console)
+    {
+        _console = console;
+        new Thread(Run, maxStackSize: 256 * 1024) { IsBackground = true, Name = "console" }.Start();
+    }
+
+    /// <summary>Writes a line of the agent itself.</summary>
+    public void Say(string sentence) => Write(Encoding.UTF8.GetBytes($"kestrel: {sentence}\n"));
+
+    /// <summary>Queues one line, which ends with a line feed.</summary>
+    public void Write(byte[] line)
+    {
+        lock (_gate)
+        {
+            if (_queued + line.Length > MaxQueued)
+            {
+                _dropped++;
+                return;
+            }
+
+            if (_dropped > 0)
+            {
+                Add_NeedsLock(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"kestrel: {_dropped} lines dropped, the console is too slow.\n")));
+                _dropped = 0;
+            }
+
+            Add_NeedsLock(line);
+        }
+    }
+
+    /// <summary>Waits until everything queued is written, at most for <paramref name="limit"/>.</summary>
+    public void Flush(TimeSpan limit)
+    {
+        var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
+        lock (_gate)
+        {
+            while ((_lines.Count > 0 || _isWriting) && end - Environment.TickCount64 is > 0 and var left)
+            {
+                Monitor.Wait(_gate, (int)left);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Flush(TimeSpan.FromSeconds(1));
+
+    private void Add_NeedsLock(byte[] line)
+    {
+        _lines.Enqueue(line);
+        _queued += line.Length;
+        Monitor.PulseAll(_gate);
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            byte[]? line;
+            lock (_gate)
+            {
+                _isWriting = false;
+                Monitor.PulseAll(_gate);
+                while (!_lines.TryDequeue(out line))
+                {
+                    Monitor.Wait(_gate);
+                }
+
+                _queued -= line.Length;
+                _isWriting = true;
+            }
+
+            try
+            {
+                RandomAccess.Write(_console, line, 0);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ObjectDisposedException)
+            {
+                // A console that cannot be written leaves nowhere to say so.
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+using System.Runtime.InteropServices;
+using Volant.Agent.Boot;
+using Volant.Agent.Transport;
+using Volant.Agent.Http;
+using Volant.Agent.Power;
+using Volant.Agent.Workloads;
+using Volant.Contracts.Api;
+
+namespace Volant.Agent;
+
+/// <summary>The running agent: workload, HTTP server and what ends them.</summary>
+/// <param name="plan">What the boot asks for.</param>
+/// <param name="isInit">Whether this process is PID 1 of the guest.</param>
+/// <param name="console">The console.</param>
+/// <param name="clock">The clock.</param>
+internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console, TimeProvider clock) : IDisposable
+{
+    private static readonly TimeSpan DrainTime = TimeSpan.FromMilliseconds(500);
+
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly AgentStatus _status = new(clock);
+
+    /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
+    /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
+    public async Task RunAsync(IReadOnlyList<string> problems)
+    {
+        foreach (var problem in problems)
+        {
+            console.Say(problem);
+            _status.Note(problem);
+        }
+
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+        var (supervisor, passThrough) = Prepare();
+        using var ownSupervisor = supervisor;
+
+        // The workload first: it needs longer than the server.
+        var workload = supervisor?.RunAsync(_stopping.Token) ?? Task.CompletedTask;
+        using var server = new AgentServer(console);
+        await server.StartAsync(new AgentApplication(_status, passThrough, ShutDown), CancellationToken.None);
+        var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
+        console.Say($"agent {GuestFacts.AgentVersion} up after {_status.Current.UptimeMs} ms");
+
+        await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
+        await workload;
+        using var drain = new CancellationTokenSource(DrainTime, clock);
+        await server.StopAsync(drain.Token);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _stopping.Dispose();
+
+    private void OnSignal(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        ShutDown($"{context.Signal} arrived");
+    }
+
+    private void ShutDown(string why)
+    {
+        if (!_stopping.IsCancellationRequested)
+        {
+            console.Say($"shutting down: {why}");
+
+            // Not on the caller's thread: it may be a request or a signal handler, and the workload is stopped by what follows.
+            ThreadPool.UnsafeQueueUserWorkItem(static stopping => stopping.Cancel(), _stopping, preferLocal: false);
+        }
+    }
+
+    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare()
+    {
+        try
+        {
+            var manifest = ManifestSource.Read(plan.Manifest);
+            var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
+            var supervisor = new WorkloadSupervisor(
+                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit), _status, console, clock);
+            return (supervisor, new PassThrough(target, _status, clock));
+        }
+        catch (FormatException e)
+        {
+            console.Say($"There is no workload: {e.Message}");
+            _status.SetWorkload(new WorkloadState { Status = WorkloadStatus.Failed, Message = e.Message });
+            return (null, null);
+        }
+    }
+
+    /// <summary>Listens wherever this guest can be reached; ends only with an exception or with the agent.</summary>
+    private async Task ListenAsync(Listeners listeners)
+    {
+        var stopping = _stopping.Token;
+        var all = new List<Task>();
+        if (isInit)
+        {
+            all.Add(listeners.ServeSerialAsync(stopping));
+            all.Add(listeners.ServeVsockAsync(stopping));
+            all.Add(new PowerButton(clock).WatchAsync(() => ShutDown("the power button was pressed"), stopping));
+        }
+
+        if (plan.Api is { } api)
+        {
+            all.Add(listeners.ServeTcpAsync(api, stopping));
+        }
+
+        await foreach (var ended in Task.WhenEach(all).WithCancellation(CancellationToken.None))
+        {
+            if (ended.Exception is { } fault)
+            {
+                console.Say($"A listener failed: {fault.InnerException?.Message}");
+            }
+        }
+
+        await Task.Delay(Timeout.InfiniteTimeSpan, clock, stopping);
+    }
+}
