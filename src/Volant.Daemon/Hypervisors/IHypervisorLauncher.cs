@@ -35,4 +35,8 @@ internal interface IHypervisorLauncher
 
     /// <summary>Takes over a hypervisor that an earlier daemon launched; null when it is gone. Never signals what does not match.</summary>
     Task<VmProcess?> TryAdoptAsync(VmHandle handle, CancellationToken cancellationToken);
+
+    /// <summary>Every live hypervisor on this host that was launched with sockets below <paramref name="runtimeDirectory"/>.</summary>
+    /// <remarks>Finds what was launched and never recorded. Looks at processes, not at files.</remarks>
+    IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory);
 }

@@ -49,9 +49,10 @@ internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, strin
 /// <param name="Mac">MAC address that the guest sees, <c>02:…</c>.</param>
 internal sealed record NicSpec(string Tap, string Mac);
 
-/// <summary>The files of one VM under its runtime directory (mode 0700), all derived from its identity.</summary>
-/// <param name="Directory">Absolute directory that belongs to this VM alone.</param>
-internal sealed record VmPaths(string Directory)
+/// <summary>The files of one VM, all derived from its identity.</summary>
+/// <param name="Directory">Absolute runtime directory of this VM alone (mode 0700): sockets.</param>
+/// <param name="LogDirectory">Absolute log directory of this VM alone (mode 0700).</param>
+internal sealed record VmPaths(string Directory, string LogDirectory)
 {
     /// <summary>Longest path of a unix socket in bytes (<c>sun_path</c> less the terminator).</summary>
     public const int MaxSocketPath = 107;
@@ -65,12 +66,12 @@ internal sealed record VmPaths(string Directory)
     /// <summary>Host end of the guest channel: virtio-serial port, or Cloud Hypervisor's vsock.</summary>
     public string AgentSocket => Path.Combine(Directory, "agent.sock");
 
-    /// <summary>All that the guest wrote to its serial console, appended across restarts.</summary>
-    public string ConsoleLog => Path.Combine(Directory, "console.log");
-
-    /// <summary>Standard output and error of the hypervisor.</summary>
-    public string HypervisorLog => Path.Combine(Directory, "hypervisor.log");
-
     /// <summary>Initramfs of this VM alone, when its manifest travels inside it (mode 0600).</summary>
     public string Initramfs => Path.Combine(Directory, "initramfs");
+
+    /// <summary>All that the guest wrote to its serial console, appended across restarts.</summary>
+    public string ConsoleLog => Path.Combine(LogDirectory, "console.log");
+
+    /// <summary>Standard output and error of the hypervisor.</summary>
+    public string HypervisorLog => Path.Combine(LogDirectory, "hypervisor.log");
 }
