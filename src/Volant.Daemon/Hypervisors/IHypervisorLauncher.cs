@@ -38,5 +38,5 @@ internal interface IHypervisorLauncher
 
     /// <summary>Every live hypervisor on this host that was launched with sockets below <paramref name="runtimeDirectory"/>.</summary>
     /// <remarks>Finds what was launched and never recorded. Looks at processes, not at files.</remarks>
-    IReadOnlyList<VmHandle> Discover(string runtimeDirectory);
+    IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory);
 }

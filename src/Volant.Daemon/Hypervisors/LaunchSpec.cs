@@ -51,8 +51,8 @@ internal sealed record NicSpec(string Tap, string Mac);
 
 /// <summary>The files of one VM, all derived from its identity.</summary>
 /// <param name="Directory">Absolute runtime directory of this VM alone (mode 0700): sockets.</param>
-/// <param name="LogDirectory">Absolute log directory of this VM alone (mode 0700); the runtime directory when it has none.</param>
-internal sealed record VmPaths(string Directory, string? LogDirectory = null)
+/// <param name="LogDirectory">Absolute log directory of this VM alone (mode 0700).</param>
+internal sealed record VmPaths(string Directory, string LogDirectory)
 {
     /// <summary>Longest path of a unix socket in bytes (<c>sun_path</c> less the terminator).</summary>
     public const int MaxSocketPath = 107;
@@ -70,8 +70,8 @@ internal sealed record VmPaths(string Directory, string? LogDirectory = null)
     public string Initramfs => Path.Combine(Directory, "initramfs");
 
     /// <summary>All that the guest wrote to its serial console, appended across restarts.</summary>
-    public string ConsoleLog => Path.Combine(LogDirectory ?? Directory, "console.log");
+    public string ConsoleLog => Path.Combine(LogDirectory, "console.log");
 
     /// <summary>Standard output and error of the hypervisor.</summary>
-    public string HypervisorLog => Path.Combine(LogDirectory ?? Directory, "hypervisor.log");
+    public string HypervisorLog => Path.Combine(LogDirectory, "hypervisor.log");
 }

@@ -1,6 +1,7 @@
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -54,7 +55,7 @@ internal sealed partial class Recovery(
     {
         try
         {
-            if (vm.Process is null && observed.Processes.FirstOrDefault(seen => seen.Uid == vm.Vm.Uid) is { Process: var process })
+            if (vm.Process is null && observed.Processes.FirstOrDefault(seen => seen.Uid == vm.Vm.Uid) is { Process: { } process })
             {
                 await store.SetProcessAsync(vm.Id, process, CancellationToken.None);
                 vm = store.FindVm(vm.Id) ?? vm;
@@ -76,7 +77,7 @@ internal sealed partial class Recovery(
             var observed = await ObserveAsync();
             var known = store.AllVms();
             var uids = known.Select(vm => vm.Vm.Uid).ToHashSet();
-            foreach (var (uid, process, _) in observed.Processes.Where(seen => !uids.Contains(seen.Uid)))
+            foreach (var (uid, process) in observed.Processes.Where(seen => !uids.Contains(seen.Uid)))
             {
                 LogOrphan("process", $"{process.Pid} of VM {uid}");
                 await HostResources.ProveDeadAsync(process);
@@ -117,7 +118,7 @@ internal sealed partial class Recovery(
             select (uid.Value, path)]);
 
     private sealed record Observation(
-        IReadOnlyList<VmHandle> Processes,
+        IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Processes,
         IReadOnlyList<string> Taps,
         IReadOnlyList<(Guid Uid, string Path)> Directories);
 

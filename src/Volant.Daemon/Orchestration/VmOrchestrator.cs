@@ -355,9 +355,9 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private static GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
+    private GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
         ? new GuestEndpoint.Vsock((uint)cid, GuestLink.VsockPort)
-        : new GuestEndpoint.SerialPort(new VmPaths(vm.Directory).AgentSocket, vm.LinkKey);
+        : new GuestEndpoint.SerialPort(resources.PathsOf(vm.Vm.Uid).AgentSocket, vm.LinkKey);
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
     private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken)

@@ -131,7 +131,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<VmHandle> Discover(string runtimeDirectory) => QemuIdentity.FindBelow(runtimeDirectory);
+    public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) => QemuIdentity.FindBelow(runtimeDirectory);
 
     private static int Spawn(LaunchSpec spec, IReadOnlyList<string> arguments)
     {
