@@ -20,6 +20,9 @@ public sealed class Workspace : IAsyncLifetime
     /// <summary>Where <c>scripts/kernel.sh</c> put the guest kernel.</summary>
     public static string Kernel { get; } = Environment.GetEnvironmentVariable("VOLANT_TEST_KERNEL_DIR") is { Length: > 0 } set ? set : Path.Combine(Root, ".cache", "kernel");
 
+    /// <summary>The program that runs in the guests, made by <c>scripts/test.sh</c>.</summary>
+    public static string TestWorkload { get; } = Path.Combine(Root, "artifacts", "publish", "Volant.TestWorkload", "release_linux-x64", "test-workload");
+
     /// <summary>Temporary directory of this run.</summary>
     public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("vt-").FullName;
 
@@ -32,7 +35,7 @@ public sealed class Workspace : IAsyncLifetime
     /// <inheritdoc/>
     public async ValueTask InitializeAsync()
     {
-        foreach (var needed in new[] { Program("volantd"), Program("volar"), Program("kestrel"), Program("fledge"), Path.Combine(Programs, "test-workload") })
+        foreach (var needed in new[] { Program("volantd"), Program("volar"), Program("kestrel"), Program("fledge"), TestWorkload })
         {
             Assert.True(File.Exists(needed), $"{needed} is missing: run scripts/build.sh first");
         }
@@ -48,7 +51,7 @@ public sealed class Workspace : IAsyncLifetime
             path = "{Program("kestrel")}"
 
             [mappings]
-            "{Path.Combine(Programs, "test-workload")}" = "/bin/test-workload"
+            "{TestWorkload}" = "/bin/test-workload"
             """);
         await File.WriteAllTextAsync(Path.Combine(source, "manifest.toml"), """
             schema_version = "1.0"

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Installs what the tests need and runs all of them; the last line is "N passed, N failed, N skipped". Arguments go to the test runner.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+step() {
+    printf '\n== %s\n' "$*"
+    "$@" || { echo "test: '$*' failed"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+}
+
+step scripts/deps.sh test
+step scripts/build.sh
+step scripts/kernel.sh "$PWD/.cache/kernel"
+step dotnet build Volant.slnx -c Release -v quiet -nologo
+step dotnet publish tests/Volant.TestWorkload -c Release -r linux-x64 -v quiet -nologo
+step scripts/lint.sh
+
+printf '\n== tests\n'
+dotnet test --solution Volant.slnx -c Release --no-build --max-parallel-test-modules 1 "$@" 2>&1 | tee "$log"
+status=${PIPESTATUS[0]}
+awk '/^ *failed: /{f+=$2} /^ *succeeded: /{s+=$2} /^ *skipped: /{k+=$2} END{printf "%d passed, %d failed, %d skipped\n", s, f, k}' "$log"
+exit "$status"

@@ -1,0 +1,219 @@
+using System.Text;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using Volant.Contracts.Manifests;
+using Volant.Daemon;
+using Volant.Daemon.Artifacts;
+using Volant.Daemon.Events;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
+using Volant.Daemon.Orchestration;
+using Volant.Daemon.Plugins;
+using Volant.Daemon.Store;
+using Volant.Linux.Processes;
+
+namespace Volant.Tests.Orchestration;
+
+/// <summary>The orchestrator with a real store in a temporary directory, and small working stand-ins for what needs a host.</summary>
+internal sealed class OrchestratorFixture : IAsyncDisposable
+{
+    public OrchestratorFixture()
+    {
+        Directory.CreateDirectory(Path.Combine(Root, "images"));
+        File.WriteAllText(Path.Combine(Root, "kernel"), "kernel");
+        File.WriteAllText(Path.Combine(Root, "images", "initramfs"), "initramfs");
+        Options = DaemonEnvironment.Read(new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["HOME"] = Root,
+            ["VOLANT_DB_PATH"] = Path.Combine(Root, "state.db"),
+            ["VOLANT_RUNTIME_DIR"] = Path.Combine(Root, "run"),
+            ["VOLANT_LOG_DIR"] = Path.Combine(Root, "logs"),
+            ["VOLANT_KERNEL_BZIMAGE"] = Path.Combine(Root, "kernel"),
+            ["VOLANT_KERNEL_VMLINUX"] = Path.Combine(Root, "none"),
+        });
+        Open();
+    }
+
+    public string Root { get; } = Directory.CreateTempSubdirectory("volant-orch-").FullName;
+
+    public DaemonOptions Options { get; }
+
+    public FakeTimeProvider Clock { get; } = new();
+
+    public FakeNetwork Network { get; } = new();
+
+    public FakeLauncher Launcher { get; } = new();
+
+    public EventBus Events { get; private set; } = null!;
+
+    public Database Database { get; private set; } = null!;
+
+    public VolantStore Store { get; private set; } = null!;
+
+    public VmOwners Owners { get; private set; } = null!;
+
+    public VmOrchestrator Orchestrator { get; private set; } = null!;
+
+    public Recovery Recovery { get; private set; } = null!;
+
+    public PluginRegistry Plugins { get; private set; } = null!;
+
+    public Task InstallAsync(string network = "bridged") => Plugins.InstallAsync(
+        ManifestReader.Read(Encoding.UTF8.GetBytes($$"""
+            { "schema_version": "1.0", "name": "hello", "version": "1", "resources": { "cpu_cores": 1, "memory_mb": 256 }, "network": { "mode": "{{network}}" },
+              "workload": { "type": "http", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:8080" }, "initramfs": { "url": "{{Root}}/images/initramfs" } }
+            """)),
+        TestContext.Current.CancellationToken);
+
+    /// <summary>Forgets everything in memory and starts again from the store and the host, as after a kill of the daemon.</summary>
+    public async Task RestartAsync()
+    {
+        await Database.DisposeAsync();
+        Open();
+        await Recovery.StartAsync(TestContext.Current.CancellationToken);
+    }
+
+    public void AssertNothingIsHeld()
+    {
+        Assert.Empty(Network.Taps);
+        Assert.Empty(Launcher.Alive);
+        Assert.Empty(Entries(Options.RuntimeDirectory));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Recovery.StopAsync(CancellationToken.None);
+        await Database.DisposeAsync();
+        Directory.Delete(Root, recursive: true);
+    }
+
+    private static string[] Entries(string directory) => Directory.Exists(directory) ? Directory.GetFileSystemEntries(directory) : [];
+
+    private void Open()
+    {
+        Database = new Database(Options.DatabasePath);
+        Store = new VolantStore(Database, Clock);
+        Events = new EventBus();
+        Plugins = new PluginRegistry(Store);
+        Owners = new VmOwners();
+        var subnet = Subnet.Create(Options.Subnet, Options.HostIp);
+        var resources = new HostResources(Store, Network, Options);
+        var supervisor = new VmSupervisor(Store, resources, Events, Options, Clock, NullLogger<VmSupervisor>.Instance);
+        var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
+        Orchestrator = new VmOrchestrator(
+            Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, Events, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
+        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Options, Clock, NullLogger<Recovery>.Instance);
+    }
+}
+
+/// <summary>Taps as a set of names.</summary>
+internal sealed class FakeNetwork : IHostNetwork
+{
+    public HashSet<string> Taps { get; } = new(StringComparer.Ordinal);
+
+    public Exception? Failure { get; set; }
+
+    public Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
+    {
+        if (Failure is { } failure)
+        {
+            throw failure;
+        }
+
+        Taps.Add(IHostNetwork.TapNameFor(uid));
+        return Task.FromResult(IHostNetwork.TapNameFor(uid));
+    }
+
+    public Task DetachAsync(string tap, CancellationToken cancellationToken)
+    {
+        Taps.Remove(tap);
+        return Task.CompletedTask;
+    }
+
+    public Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<string>>([.. Taps]);
+}
+
+/// <summary>Hypervisors that are real processes (sleep), so that identity, signals and exits are real.</summary>
+internal sealed class FakeLauncher : IHypervisorLauncher
+{
+    private readonly Dictionary<Guid, ProcessIdentity> _launched = [];
+
+    public int Launches { get; private set; }
+
+    public Exception? FailBefore { get; set; }
+
+    public Exception? FailAfter { get; set; }
+
+    public IReadOnlyList<ProcessIdentity> Alive => [.. _launched.Values.Where(process => process.IsAlive())];
+
+    public HypervisorCapabilities Capabilities { get; } = new("qemu", "7.2", Kvm: false, HostVsock: false);
+
+    public string KernelCommandLine(LaunchSpec spec) => spec.KernelArguments;
+
+    public async Task<VmProcess> LaunchAsync(LaunchSpec spec, Func<VmHandle, Task> started, CancellationToken cancellationToken)
+    {
+        Launches++;
+        if (FailBefore is { } before)
+        {
+            throw before;
+        }
+
+        var identity = ProcessIdentity.Find(ProcessSpawner.Spawn(new SpawnRequest { Arguments = ["/bin/sleep", "300"] }))!;
+        _launched[spec.Uid] = identity;
+        var process = new FakeProcess(new VmHandle(spec.Uid, identity, spec.Paths));
+        await started(process.Handle);
+        if (FailAfter is { } after)
+        {
+            await process.KillAsync();
+            throw after;
+        }
+
+        return process;
+    }
+
+    public Task<VmProcess?> TryAdoptAsync(VmHandle handle, CancellationToken cancellationToken) =>
+        Task.FromResult<VmProcess?>(handle.Process.IsAlive() ? new FakeProcess(handle) : null);
+
+    public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) =>
+        [.. _launched.Where(launched => launched.Value.IsAlive()).Select(launched => (launched.Key, launched.Value))];
+
+    private sealed class FakeProcess : VmProcess
+    {
+        private readonly PidFd _descriptor;
+
+        public FakeProcess(VmHandle handle)
+        {
+            Handle = handle;
+            _descriptor = PidFd.TryOpen(handle.Process)!;
+            Exited = WaitAsync();
+        }
+
+        public override VmHandle Handle { get; }
+
+        public override Task<HypervisorExit> Exited { get; }
+
+        public override Task RequestPowerOffAsync(CancellationToken cancellationToken)
+        {
+            _descriptor.Signal(15);
+            return Task.CompletedTask;
+        }
+
+        public override Task KillAsync()
+        {
+            _descriptor.Signal(9);
+            return Exited;
+        }
+
+        public override Task PauseAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public override Task ResumeAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+        private async Task<HypervisorExit> WaitAsync()
+        {
+            var exit = await ProcessExitWatcher.WaitForExitAsync(_descriptor);
+            return new HypervisorExit(exit.ExitCode, exit.Signal, null);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+using System.Text;
+using CsCheck;
+using Microsoft.Extensions.Time.Testing;
+using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
+using Volant.Daemon;
+using Volant.Daemon.Store;
+using Volant.Linux.Processes;
+
+namespace Volant.Tests.Store;
+
+public sealed class StoreTests : IAsyncLifetime
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("volant-store-").FullName;
+    private readonly FakeTimeProvider _clock = new();
+    private Database _database = null!;
+    private VolantStore _store = null!;
+
+    public static MatrixTheoryData<VmStatus, VmStatus> EveryPair => new(Enum.GetValues<VmStatus>(), Enum.GetValues<VmStatus>());
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    private string Path => System.IO.Path.Combine(_directory, "state.db");
+
+    public async ValueTask InitializeAsync()
+    {
+        Open();
+        await _store.PutPluginAsync(Manifest("hello"), Cancel);
+    }
+
+    [Fact]
+    public async Task What_was_written_is_there_after_reopening()
+    {
+        var vm = await _store.InsertVmAsync(New("web"), Cancel);
+        await _store.SetProcessAsync(vm.Id, new ProcessIdentity(7, 42, "boot"), Cancel);
+        await _database.DisposeAsync();
+        Open();
+
+        var read = _store.FindVm("web")!;
+
+        Assert.Equal(VmStatus.Starting, read.Vm.Status);
+        Assert.Equal(new ProcessIdentity(7, 42, "boot"), read.Process);
+        Assert.Equal(vm.LinkKey, read.LinkKey);
+        Assert.Equal([new HostResource("directory", "/run/x"), new HostResource("process", "x")], _store.ListResources(vm.Id).OrderBy(resource => resource.Kind, StringComparer.Ordinal));
+        Assert.Equal("hello", _store.GetConfig(vm.Id).Plugin);
+    }
+
+    [Fact]
+    public async Task A_taken_name_is_refused_and_records_nothing()
+    {
+        await _store.InsertVmAsync(New("web"), Cancel);
+
+        var failure = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("web"), Cancel));
+
+        Assert.Equal(ErrorCodes.VmExists, failure.Code);
+        Assert.Single(_store.AllVms());
+    }
+
+    [Fact]
+    public async Task An_unknown_plugin_is_refused() =>
+        Assert.Equal(ErrorCodes.PluginNotFound, (await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("web") with { Plugin = "nope" }, Cancel))).Code);
+
+    [Fact]
+    public async Task A_plugin_in_use_cannot_be_removed()
+    {
+        await _store.InsertVmAsync(New("web"), Cancel);
+
+        var failure = await Assert.ThrowsAsync<VolantException>(() => _store.DeletePluginAsync("hello", Cancel));
+
+        Assert.Equal(ErrorCodes.PluginInUse, failure.Code);
+        Assert.Contains("web", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_vm_that_holds_resources_cannot_be_forgotten()
+    {
+        var vm = await _store.InsertVmAsync(New("web"), Cancel);
+
+        await Assert.ThrowsAsync<Microsoft.Data.Sqlite.SqliteException>(() => _store.DeleteVmAsync(vm.Id, Cancel));
+
+        await _store.DeleteResourceAsync(vm.Id, "process", Cancel);
+        await _store.DeleteResourceAsync(vm.Id, "directory", Cancel);
+        await _store.DeleteVmAsync(vm.Id, Cancel);
+        Assert.Empty(_store.AllVms());
+    }
+
+    [Fact]
+    public async Task An_address_is_leased_once_and_the_longest_rested_comes_back_first()
+    {
+        var range = new AddressRange(0x0a000001, 0x0a000004, 0x0a000001);
+        var vms = new List<VmRecord>();
+        foreach (var name in new[] { "a", "b", "c" })
+        {
+            vms.Add(await _store.InsertVmAsync(New(name) with { Addresses = range, Resources = [] }, Cancel));
+        }
+
+        Assert.Equal(["10.0.0.2", "10.0.0.3", "10.0.0.4"], vms.Select(vm => vm.Vm.IpAddress));
+        var full = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("d") with { Addresses = range }, Cancel));
+        Assert.Equal(ErrorCodes.IpPoolExhausted, full.Code);
+        await _store.DeleteVmAsync(vms[2].Id, Cancel);
+        _clock.Advance(TimeSpan.FromSeconds(1));
+        await _store.DeleteVmAsync(vms[0].Id, Cancel);
+        Assert.Equal("10.0.0.4", (await _store.InsertVmAsync(New("e") with { Addresses = range }, Cancel)).Vm.IpAddress);
+    }
+
+    [Fact]
+    public async Task Several_vms_without_an_address_may_exist()
+    {
+        await _store.InsertVmAsync(New("a"), Cancel);
+        await _store.InsertVmAsync(New("b"), Cancel);
+
+        Assert.All(_store.AllVms(), vm => Assert.Equal(string.Empty, vm.Vm.IpAddress));
+    }
+
+    [Theory]
+    [MemberData(nameof(EveryPair))]
+    public async Task The_store_allows_exactly_the_transitions_of_the_table(VmStatus from, VmStatus to)
+    {
+        var vm = await _store.InsertVmAsync(New("web"), Cancel);
+        await _database.WriteAsync(c => c.Execute("UPDATE vms SET status = $status", ("$status", from.ToText())), Cancel);
+
+        var failure = await Record.ExceptionAsync(() => _store.SetStatusAsync(vm.Id, to, desired: null, Cancel));
+
+        Assert.Equal(from.CanBecome(to), failure is null);
+        Assert.Equal(from.CanBecome(to) ? to : from, _store.FindVm("web")!.Vm.Status);
+    }
+
+    [Fact]
+    public async Task One_failing_job_of_a_group_undoes_only_itself()
+    {
+        var jobs = Enumerable.Range(0, 200).Select(i => _store.InsertVmAsync(New($"vm-{i / 2}"), Cancel)).ToArray();
+
+        await Task.WhenAll(jobs.Select(job => Record.ExceptionAsync(() => job)));
+
+        Assert.Equal(100, jobs.Count(job => job.IsCompletedSuccessfully));
+        Assert.Equal(100, _store.AllVms().Count);
+    }
+
+    [Fact]
+    public async Task Listing_filters_sorts_and_pages_in_the_database()
+    {
+        foreach (var name in new[] { "c", "a", "b" })
+        {
+            await _store.InsertVmAsync(New(name), Cancel);
+        }
+
+        var (vms, total) = _store.ListVms(new VmFilter { Sort = "name", Descending = true, Limit = 2 });
+
+        Assert.Equal(["c", "b"], vms.Select(vm => vm.Name));
+        Assert.Equal(3, total);
+        Assert.Empty(_store.ListVms(new VmFilter { Statuses = [VmStatus.Running] }).Vms);
+        Assert.Equal("a", Assert.Single(_store.ListVms(new VmFilter { Contains = "a" }).Vms).Name);
+    }
+
+    [Fact]
+    public void Damage_never_opens_silently()
+    {
+        _database.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        var whole = File.ReadAllBytes(Path);
+        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Int[1, 4000], Gen.Byte).Sample(
+            (at, length, value) =>
+            {
+                var damaged = (byte[])whole.Clone();
+                damaged.AsSpan(at, Math.Min(length, damaged.Length - at)).Fill(value);
+                var path = System.IO.Path.Combine(_directory, $"{Guid.NewGuid():N}.db");
+                File.WriteAllBytes(path, damaged);
+                try
+                {
+                    var opened = new Database(path);
+                    opened.DisposeAsync().AsTask().GetAwaiter().GetResult();
+                    return true;
+                }
+                catch (ConfigurationException e)
+                {
+                    return e.Message.Contains(path, StringComparison.Ordinal);
+                }
+            },
+            iter: 50, threads: 1);
+        Open();
+    }
+
+    [Fact]
+    public async Task A_newer_database_is_refused_untouched()
+    {
+        await _database.WriteAsync(c => c.Execute("INSERT INTO migrations (version, name, sha256) VALUES (999, 'future', 'x')"), Cancel);
+        await _database.DisposeAsync();
+
+        var failure = Assert.Throws<ConfigurationException>(() => new Database(Path));
+
+        Assert.Contains("999", failure.Message, StringComparison.Ordinal);
+        File.Delete(Path);
+        Open();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _database.DisposeAsync();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    private static PluginManifest Manifest(string name) => ManifestReader.Read(Encoding.UTF8.GetBytes($$"""
+        { "schema_version": "1.0", "name": "{{name}}", "version": "1", "resources": { "cpu_cores": 1, "memory_mb": 256 },
+          "workload": { "type": "http", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:8080" }, "initramfs": { "url": "/images/x" } }
+        """));
+
+    private static NewVm New(string name) => new()
+    {
+        Uid = Guid.CreateVersion7(),
+        Name = name,
+        Plugin = "hello",
+        Runtime = "hello",
+        Hypervisor = "qemu",
+        NetworkMode = NetworkModes.Vsock,
+        CpuCores = 1,
+        MemoryMib = 256,
+        KernelCmdline = string.Empty,
+        LinkKey = new byte[16],
+        Directory = "/run/x",
+        SerialSocket = "/run/x/serial.sock",
+        Config = new VmConfig { Plugin = "hello" },
+        Resources = [new HostResource("process", "x"), new HostResource("directory", "/run/x")],
+    };
+
+    private void Open()
+    {
+        _database = new Database(Path);
+        _store = new VolantStore(_database, _clock);
+    }
+}
