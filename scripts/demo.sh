@@ -59,8 +59,8 @@ export VOLANT_API_BASE=$api
 echo "$api"
 
 say "fledge builds samples/hello, volar installs it"
-bin/fledge build ../samples/hello --output "$tmp/hello"
-bin/volar plugins install "$tmp"/hello/*.manifest.json
+bin/fledge build ../samples/hello --output "$tmp/"
+bin/volar plugins install "$tmp/hello.manifest.json"
 
 say "one microVM"
 bin/volar vms create $vm --plugin hello --wait
