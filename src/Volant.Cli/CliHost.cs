@@ -32,8 +32,11 @@ internal sealed record CliHost
     /// <summary>The clock.</summary>
     public required TimeProvider Clock { get; init; }
 
+    /// <summary>Called before something that may take long: from then on Ctrl-C cancels in place of ending the process.</summary>
+    public required Action CatchInterrupts { get; init; }
+
     /// <summary>The real process.</summary>
-    public static CliHost FromProcess() => new()
+    public static CliHost FromProcess(InterruptSource interrupts) => new()
     {
         Output = OpenStandardStream(OutputHandle),
         Error = OpenStandardStream(ErrorHandle),
@@ -43,6 +46,7 @@ internal sealed record CliHost
         Environment = System.Environment.GetEnvironmentVariable,
         WorkingDirectory = System.Environment.CurrentDirectory,
         Clock = TimeProvider.System,
+        CatchInterrupts = interrupts.Catch,
     };
 
     /// <summary>Opens standard output or standard error.</summary>

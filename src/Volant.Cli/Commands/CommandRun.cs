@@ -31,6 +31,9 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     /// <summary>Prints a table as it fits the terminal.</summary>
     public void Print(TextTable table) => table.Write(Output, Screen.Of(Host));
 
+    /// <summary>Prints one line of text, cleaned.</summary>
+    public void PrintLine(string line) => Output.WriteLine(TerminalText.Clean(line));
+
     /// <summary>Prints JSON of the API.</summary>
     public void Print(JsonElement json) => JsonPrinter.Write(Output, json);
 
@@ -58,6 +61,7 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
 
     private VolantClient Connect()
     {
+        Host.CatchInterrupts();
         var text = parsed.GetValue(scope.ApiOption);
         text = string.IsNullOrWhiteSpace(text) ? Host.Environment("VOLANT_API_BASE") : text;
         var address = ApiAddress.Parse(string.IsNullOrWhiteSpace(text) ? ApiAddress.Default : text);

@@ -28,6 +28,9 @@ internal static class CommandTree
             switch (option)
             {
                 case HelpOption { Action: HelpAction help }:
+                    // Aliases of another system; here they are paths.
+                    option.Aliases.Remove("/h");
+                    option.Aliases.Remove("/?");
                     help.MaxWidth = scope.Host.OutputIsTerminal ? Screen.WidthOf(scope.Host) : HelpWidth;
                     option.Action = new HelpWithExamples(scope, help);
                     break;

@@ -84,6 +84,7 @@ internal static class PluginsInstallCommand
             run.Talk.Say($"Warning: {url} is fetched unencrypted; anyone on the way can change what you install.");
         }
 
+        run.Host.CatchInterrupts();
         var (json, final) = await ManifestDownload.FetchAsync(url, run.Host.Clock, cancellationToken);
         var origin = DocumentOrigin.FetchedFrom(final);
         return (JsonDocuments.ReadManifest(final.ToString(), json, origin), origin);

@@ -42,7 +42,7 @@ internal static class PluginsListCommand
         {
             foreach (var name in names)
             {
-                await run.Output.WriteLineAsync(TerminalText.Clean(name).AsMemory(), cancellationToken);
+                run.PrintLine(name);
             }
 
             return ExitCodes.Ok;

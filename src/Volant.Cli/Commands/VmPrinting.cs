@@ -19,6 +19,18 @@ internal static class VmPrinting
         run.Print(VmView.Table(vms.Select(vm => vm.Value), run.Host.Clock));
     }
 
+    /// <summary>Prints one VM as a table of one row, or its JSON.</summary>
+    public static void PrintRow(this CommandRun run, Answer<Vm> vm)
+    {
+        if (run.Json)
+        {
+            run.Print(vm.Json);
+            return;
+        }
+
+        run.Print([vm]);
+    }
+
     /// <summary>Prints one VM in detail, or its JSON.</summary>
     public static void Print(this CommandRun run, Answer<Vm> vm)
     {

@@ -19,17 +19,17 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
     /// <param name="cancellationToken">Cancelled by Ctrl-C: ends the wait, not the VM.</param>
     /// <exception cref="CliException">It ended, or is not ready in time.</exception>
     public Task<Answer<Vm>> ForReadyAsync(Func<Task<Answer<Vm>>> request, CancellationToken cancellationToken) =>
-        WaitAsync("be ready", request, vm => vm.Ready && vm.Status == VmStatus.Running, cancellationToken);
+        WaitAsync("be ready", "is not ready", request, vm => vm.Ready && vm.Status == VmStatus.Running, cancellationToken);
 
     /// <summary>Runs <paramref name="request"/> and waits until the VM has stopped.</summary>
     public Task<Answer<Vm>> ForStopAsync(Func<Task<Answer<Vm>>> request, CancellationToken cancellationToken) =>
-        WaitAsync("stop", request, vm => vm.Status is VmStatus.Stopped or VmStatus.Crashed, cancellationToken);
+        WaitAsync("stop", "has not stopped", request, vm => vm.Status is VmStatus.Stopped or VmStatus.Crashed, cancellationToken);
 
-    private async Task<Answer<Vm>> WaitAsync(string what, Func<Task<Answer<Vm>>> request, Predicate<Vm> isThere, CancellationToken cancellationToken)
+    private async Task<Answer<Vm>> WaitAsync(string aim, string shortfall, Func<Task<Answer<Vm>>> request, Predicate<Vm> isThere, CancellationToken cancellationToken)
     {
         try
         {
-            using var elapsed = run.Talk.Elapsed($"Waiting for VM '{name}' to {what}:");
+            using var elapsed = run.Talk.Elapsed($"Waiting for VM '{name}' to {aim}:");
             var vm = await request();
             while (!isThere(vm.Value))
             {
@@ -45,7 +45,7 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
                 if (run.Host.Clock.GetElapsedTime(_since) >= limit)
                 {
                     throw new CliException(ExitCodes.TimedOut, string.Create(CultureInfo.InvariantCulture,
-                        $"VM '{name}' did not {what} within {limit.TotalSeconds:F0} s; it is {vm.Value.Status.ToText()}{(vm.Value.LastError is { } error ? $" ({error})" : string.Empty)}."))
+                        $"VM '{name}' {shortfall} after {limit.TotalSeconds:F0} s; it is {vm.Value.Status.ToText()}{(vm.Value.LastError is { } error ? $" ({error})" : string.Empty)}."))
                     {
                         Code = ErrorCodes.Timeout,
                         Hint = $"it goes on: see 'volar vms get {name}' and 'volar vms logs {name}'",

@@ -72,7 +72,7 @@ internal sealed class VmsCreateCommand
             ApiPort = parsed.GetValue(_apiPort),
             Config = config,
         };
-        run.Print([await CreateAsync(run, request, wait, cancellationToken)]);
+        run.PrintRow(await CreateAsync(run, request, wait, cancellationToken));
         return ExitCodes.Ok;
     }
 

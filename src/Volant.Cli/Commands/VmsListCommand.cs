@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Volant.Cli.Api;
-using Volant.Cli.Output;
 using Volant.Contracts.Api;
 
 namespace Volant.Cli.Commands;
@@ -34,7 +33,7 @@ internal static class VmsListCommand
                 {
                     foreach (var vm in vms)
                     {
-                        await run.Output.WriteLineAsync(TerminalText.Clean(vm.Value.Name).AsMemory(), cancellationToken);
+                        run.PrintLine(vm.Value.Name);
                     }
                 }
                 else

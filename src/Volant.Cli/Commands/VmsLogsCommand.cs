@@ -42,7 +42,7 @@ internal static class VmsLogsCommand
             else
             {
                 filter.Write(chunk.AsSpan(0, read));
-                await run.Output.FlushAsync(cancellationToken);
+                filter.Flush();
             }
         }
     }

@@ -44,6 +44,9 @@ internal sealed class LogFilter(TextWriter writer)
         }
     }
 
+    /// <summary>Hands what was written on to the reader.</summary>
+    public void Flush() => writer.Flush();
+
     private bool Passes(char c)
     {
         if (c == '\n')
