@@ -1,1 +1,4 @@
-return 0;
+using Volant.Cli;
+
+using var interrupts = new InterruptSource();
+return await Volar.RunAsync(args, CliHost.FromProcess(interrupts), interrupts.Token);

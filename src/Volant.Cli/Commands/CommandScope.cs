@@ -1,0 +1,97 @@
+using System.CommandLine;
+using Volant.Cli.Output;
+
+namespace Volant.Cli.Commands;
+
+/// <summary>What a command does.</summary>
+/// <param name="parsed">Values of its arguments and options.</param>
+/// <param name="run">Client, output and talk.</param>
+/// <param name="cancellationToken">Cancelled by Ctrl-C.</param>
+/// <returns>One of <see cref="ExitCodes"/>.</returns>
+internal delegate Task<int> CommandBody(ParseResult parsed, CommandRun run, CancellationToken cancellationToken);
+
+/// <summary>What every command shares: the surroundings, the global options, and how failures are reported.</summary>
+/// <param name="host">Streams, environment and clock.</param>
+/// <param name="output">Standard output.</param>
+/// <param name="error">Standard error.</param>
+internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter error)
+{
+    private readonly Dictionary<Command, IReadOnlyList<string>> _examples = [];
+
+    /// <summary>The surroundings.</summary>
+    public CliHost Host { get; } = host;
+
+    /// <summary>Standard output.</summary>
+    public TextWriter Output { get; } = output;
+
+    /// <summary>Standard error.</summary>
+    public TextWriter Error { get; } = error;
+
+    /// <summary><c>--api</c>.</summary>
+    public Option<string?> ApiOption { get; } = new("--api")
+    {
+        Description = "Where volantd listens: http://, https:// or unix:///PATH [default: $VOLANT_API_BASE, else http://127.0.0.1:7777]",
+        HelpName = "URL",
+        Recursive = true,
+    };
+
+    /// <summary><c>--output</c>.</summary>
+    public Option<string?> OutputOption { get; } = new Option<string?>("--output", "-o")
+    {
+        Description = "How to print the result [default: table]",
+        HelpName = "table|json",
+        Recursive = true,
+    }.AcceptOnlyFromAmong("table", "json");
+
+    /// <summary>Examples of a command; empty when it has none.</summary>
+    public IReadOnlyList<string> ExamplesOf(Command command) => _examples.GetValueOrDefault(command) ?? [];
+
+    /// <summary>Records the examples that the help of <paramref name="command"/> ends with.</summary>
+    public void AddExamples(Command command, params string[] examples) => _examples[command] = examples;
+
+    /// <summary>Makes a command that does something.</summary>
+    /// <param name="name">Its verb.</param>
+    /// <param name="description">One sentence.</param>
+    /// <param name="symbols">Arguments and options, in the order of the help.</param>
+    /// <param name="examples">One or two command lines.</param>
+    /// <param name="body">What it does; a <see cref="CliException"/> is reported here.</param>
+    public Command Define(string name, string description, Symbol[] symbols, string[] examples, CommandBody body)
+    {
+        var command = new Command(name, description);
+        foreach (var symbol in symbols)
+        {
+            if (symbol is Argument argument)
+            {
+                command.Add(argument);
+            }
+            else
+            {
+                command.Add((Option)symbol);
+            }
+        }
+
+        AddExamples(command, examples);
+        command.SetAction((parsed, cancellationToken) => RunAsync(parsed, body, cancellationToken));
+        return command;
+    }
+
+    private async Task<int> RunAsync(ParseResult parsed, CommandBody body, CancellationToken cancellationToken)
+    {
+        using var run = new CommandRun(this, parsed);
+        try
+        {
+            return await body(parsed, run, cancellationToken);
+        }
+        catch (CliException e)
+        {
+            run.Talk.EndProgress();
+            ErrorReport.Write(Error, e, run.Json);
+            return e.ExitCode;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            run.Talk.Say("Interrupted.");
+            return ExitCodes.Interrupted;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+using System.CommandLine;
+using System.Text.Json;
+using Volant.Cli.Output;
+using Volant.Contracts;
+
+namespace Volant.Cli.Commands;
+
+/// <summary><c>volar plugins list</c>.</summary>
+internal static class PluginsListCommand
+{
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandScope scope)
+    {
+        var quiet = new Option<bool>("--quiet", "-q") { Description = "Print names only" };
+        return scope.Define(
+            "list",
+            "List the installed plugins.",
+            [quiet],
+            ["volar plugins list", "volar plugins list --output json | jq -r '.[]'"],
+            (parsed, run, cancellationToken) => RunAsync(run, parsed.GetValue(quiet), cancellationToken));
+    }
+
+    private static async Task<int> RunAsync(CommandRun run, bool quiet, CancellationToken cancellationToken)
+    {
+        var names = await run.Client.ListPluginsAsync(cancellationToken);
+        if (run.Json)
+        {
+            JsonPrinter.Write(run.Output, writer =>
+            {
+                writer.WriteStartArray();
+                foreach (var name in names)
+                {
+                    writer.WriteStringValue(name);
+                }
+
+                writer.WriteEndArray();
+            });
+            return ExitCodes.Ok;
+        }
+
+        if (quiet)
+        {
+            foreach (var name in names)
+            {
+                run.PrintLine(name);
+            }
+
+            return ExitCodes.Ok;
+        }
+
+        var manifests = new List<JsonElement>();
+        foreach (var name in names.Where(Names.IsPluginName))
+        {
+            try
+            {
+                manifests.Add(await run.Client.GetPluginAsync(name, cancellationToken));
+            }
+            catch (CliException e) when (e.ExitCode == ExitCodes.NotFound)
+            {
+                // Removed since the list was made.
+            }
+        }
+
+        run.Print(PluginView.Table(manifests));
+        return ExitCodes.Ok;
+    }
+}

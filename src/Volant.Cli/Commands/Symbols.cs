@@ -1,0 +1,113 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Volant.Cli.Output;
+using Volant.Contracts;
+
+namespace Volant.Cli.Commands;
+
+/// <summary>Arguments and options that several commands have, checked the same way everywhere.</summary>
+/// <remarks>Names become parts of request paths: only what the grammar allows gets through, so <c>..</c> cannot reach another resource.</remarks>
+internal static class Symbols
+{
+    /// <summary>Longest wait for readiness, in seconds.</summary>
+    public const int MaxWaitSeconds = 86_400;
+
+    /// <summary>Wait for readiness unless told otherwise, in seconds.</summary>
+    public const int DefaultWaitSeconds = 120;
+
+    /// <summary>Longest grace period, in seconds.</summary>
+    public const int MaxGraceSeconds = 3_600;
+
+    /// <summary>One VM.</summary>
+    public static Argument<string> VmName(string description = "Name of the VM")
+    {
+        var name = new Argument<string>("NAME") { Description = description };
+        name.Validators.Add(result => RequireNames(result, "VM", Names.IsDnsLabel, "1 to 63 lower-case letters, digits and inner hyphens"));
+        return name;
+    }
+
+    /// <summary>One or more VMs.</summary>
+    public static Argument<string[]> VmNames()
+    {
+        var names = new Argument<string[]>("NAME") { Description = "Names of the VMs", Arity = ArgumentArity.OneOrMore };
+        names.Validators.Add(result => RequireNames(result, "VM", Names.IsDnsLabel, "1 to 63 lower-case letters, digits and inner hyphens"));
+        return names;
+    }
+
+    /// <summary>One plugin.</summary>
+    public static Argument<string> PluginName()
+    {
+        var name = new Argument<string>("NAME") { Description = "Name of the plugin" };
+        name.Validators.Add(RequirePluginName);
+        return name;
+    }
+
+    /// <summary><c>--plugin</c>.</summary>
+    public static Option<string?> Plugin(string description)
+    {
+        var plugin = new Option<string?>("--plugin", "-p") { Description = description, HelpName = "PLUGIN" };
+        plugin.Validators.Add(RequirePluginName);
+        return plugin;
+    }
+
+    /// <summary><c>--wait</c>.</summary>
+    public static Option<bool> Wait(string description) => new("--wait", "-w") { Description = description };
+
+    /// <summary><c>--timeout</c>.</summary>
+    public static Option<int?> WaitTimeout() => Number("--timeout", "S", "How long --wait waits, in seconds [default: 120]", 1, MaxWaitSeconds);
+
+    /// <summary>An integer option with bounds.</summary>
+    public static Option<int?> Number(string name, string helpName, string description, int least, int most)
+    {
+        var option = new Option<int?>(name) { Description = description, HelpName = helpName };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens is [var token] &&
+                !(int.TryParse(token.Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most))
+            {
+                result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name} must be a number from {least} to {most}, not '{token.Value}'."));
+            }
+        });
+        return option;
+    }
+
+    /// <summary>An option with one text value.</summary>
+    public static Option<string?> Text(string name, string helpName, string description) => new(name) { Description = description, HelpName = helpName };
+
+    /// <summary>An option that may be given several times.</summary>
+    public static Option<string[]> Repeated(string name, string helpName, string description) => new(name)
+    {
+        Description = description + " (repeatable)",
+        HelpName = helpName,
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = false,
+    };
+
+    /// <summary>How long to wait; null when <c>--wait</c> is not given.</summary>
+    /// <exception cref="CliException"><c>--timeout</c> without <c>--wait</c>.</exception>
+    public static TimeSpan? WaitOf(ParseResult parsed, Option<bool> wait, Option<int?> timeout)
+    {
+        var seconds = parsed.GetValue(timeout);
+        if (!parsed.GetValue(wait))
+        {
+            return seconds is null ? null : throw CliException.Usage("--timeout has no meaning without --wait; add --wait.");
+        }
+
+        return TimeSpan.FromSeconds(seconds ?? DefaultWaitSeconds);
+    }
+
+    private static void RequirePluginName(SymbolResult result) =>
+        RequireNames(result, "plugin", Names.IsPluginName, "1 to 63 lower-case letters, digits and inner '-', '_' and '.'");
+
+    private static void RequireNames(SymbolResult result, string what, Func<string?, bool> isName, string grammar)
+    {
+        foreach (var token in result.Tokens)
+        {
+            if (!isName(token.Value))
+            {
+                result.AddError($"'{TerminalText.Clean(token.Value)}' is no {what} name: it must be {grammar}.");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.Text.Json;
+
+namespace Volant.Cli.Output;
+
+/// <summary>Prints a failure on standard error, for people or as a problem document.</summary>
+internal static class ErrorReport
+{
+    /// <summary>One line, one indented line per field, and the hint; with JSON the problem document instead.</summary>
+    public static void Write(TextWriter error, CliException failure, bool json)
+    {
+        if (json)
+        {
+            WriteJson(error, failure);
+            return;
+        }
+
+        error.WriteLine($"Error: {TerminalText.Clean(failure.Message)}");
+        foreach (var field in failure.Fields)
+        {
+            error.WriteLine($"  {TerminalText.Clean(field.Path)}: {TerminalText.Clean(field.Message)}");
+        }
+
+        if (failure.Hint is { } hint)
+        {
+            error.WriteLine($"Hint: {TerminalText.Clean(hint)}");
+        }
+    }
+
+    private static void WriteJson(TextWriter error, CliException failure)
+    {
+        if (failure.ProblemJson is { } sent)
+        {
+            using var document = JsonDocument.Parse(sent);
+            JsonPrinter.Write(error, document.RootElement);
+            return;
+        }
+
+        JsonPrinter.Write(error, writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteString("type", "about:blank");
+            writer.WriteString("detail", failure.Message);
+            writer.WriteString("error", failure.Message);
+            writer.WriteString("code", failure.Code ?? "failed");
+            if (failure.Fields.Count > 0)
+            {
+                writer.WriteStartObject("errors");
+                foreach (var field in failure.Fields.GroupBy(field => field.Path, StringComparer.Ordinal))
+                {
+                    writer.WriteStartArray(field.Key);
+                    foreach (var fault in field)
+                    {
+                        writer.WriteStringValue(fault.Message);
+                    }
+
+                    writer.WriteEndArray();
+                }
+
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndObject();
+        });
+    }
+}

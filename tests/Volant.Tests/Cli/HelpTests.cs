@@ -1,0 +1,161 @@
+using Volant.Cli;
+using Volant.Cli.Commands;
+
+namespace Volant.Tests.Cli;
+
+public sealed class HelpTests
+{
+    public static TheoryData<string> EveryCommand()
+    {
+        var scope = new CommandScope(new CliHost
+        {
+            Output = Stream.Null,
+            Error = Stream.Null,
+            OutputIsTerminal = false,
+            ErrorIsTerminal = false,
+            TerminalWidth = () => 80,
+            Environment = _ => null,
+            WorkingDirectory = "/",
+            Clock = TimeProvider.System,
+            CatchInterrupts = () => { },
+        }, TextWriter.Null, TextWriter.Null);
+        var paths = new TheoryData<string>();
+        foreach (var child in CommandTree.Build(scope, ["vms plugins"]).Subcommands)
+        {
+            foreach (var leaf in child.Subcommands.Count == 0 ? [child] : child.Subcommands)
+            {
+                paths.Add(CommandTree.PathOf(leaf));
+            }
+        }
+
+        return paths;
+    }
+
+    [Fact]
+    public void The_tree_holds_every_command_of_the_contract_so_far()
+    {
+        var paths = EveryCommand().Select(row => row.Data).ToArray();
+
+        Assert.Equal(13, paths.Length);
+        Assert.Contains("volar vms create", paths, StringComparer.Ordinal);
+        Assert.Contains("volar plugins install", paths, StringComparer.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(EveryCommand))]
+    public async Task Help_of_every_command_ends_with_examples_that_parse(string path)
+    {
+        var result = await new TestCli().RunAsync([.. path.Split(' ')[1..], "--help"]);
+
+        Assert.Equal(ExitCodes.Ok, result.ExitCode);
+        Assert.Empty(result.Error);
+        var examples = result.Output.Split("Examples:\n")[1].Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        Assert.InRange(examples.Length, 1, 3);
+        Assert.All(examples, example => Assert.StartsWith(path, example, StringComparison.Ordinal));
+        foreach (var example in examples)
+        {
+            // Only the parser's verdict counts: nobody listens at the address.
+            var words = example.Split('|', '$')[0].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..];
+            var parsed = await new TestCli { Environment = { ["VOLANT_API_BASE"] = "unix:///nowhere/at/all" } }.RunAsync([.. words, .. example.Contains("$(", StringComparison.Ordinal) ? ["x"] : Array.Empty<string>(), "--help"]);
+            Assert.Equal(ExitCodes.Ok, parsed.ExitCode);
+        }
+    }
+
+    [Theory]
+    [InlineData]
+    [InlineData("vms")]
+    [InlineData("plugins")]
+    public async Task A_noun_alone_prints_help_and_succeeds(params string[] args)
+    {
+        var result = await new TestCli().RunAsync(args);
+
+        Assert.Equal(ExitCodes.Ok, result.ExitCode);
+        Assert.Contains("Commands:", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Help_of_the_program_lists_every_exit_code()
+    {
+        var result = await new TestCli().RunAsync("--help");
+
+        Assert.All(ExitCodes.Table, row => Assert.Contains($"{row.Code,3}  {row.Meaning}", result.Output, StringComparison.Ordinal));
+        Assert.Contains("VOLANT_API_KEY", result.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("volar vms", "vms", "frobnicate")]
+    [InlineData("volar vms list", "vms", "list", "--frobnicate")]
+    [InlineData("volar vms create", "vms", "create")]
+    [InlineData("volar vms get", "vms", "get", "..")]
+    [InlineData("volar vms get", "vms", "get", "a/b")]
+    [InlineData("volar vms get", "vms", "get", "Web")]
+    [InlineData("volar plugins show", "plugins", "show", "..")]
+    [InlineData("volar vms create", "vms", "create", "web", "--plugin", "../x")]
+    [InlineData("volar vms create", "vms", "create", "web", "--plugin", "p", "--cpu", "0")]
+    [InlineData("volar vms create", "vms", "create", "web", "--plugin", "p", "--memory", "much")]
+    [InlineData("volar vms stop", "vms", "stop", "web", "--grace", "-1")]
+    [InlineData("volar vms list", "vms", "list", "--output", "yaml")]
+    [InlineData("volar vms list", "vms", "list", "--status", "tired")]
+    [InlineData("volar plugins install", "plugins", "install")]
+    [InlineData("volar plugins install", "plugins", "install", "a.json", "--manifest", "b.json")]
+    public async Task A_wrong_command_line_gets_one_line_and_the_way_to_help(string see, params string[] args)
+    {
+        var result = await new TestCli().RunAsync(args);
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+        Assert.Empty(result.Output);
+        var lines = result.Error.TrimEnd('\n').Split('\n');
+        Assert.Equal(2, lines.Length);
+        Assert.StartsWith("Error: ", lines[0], StringComparison.Ordinal);
+        Assert.Equal($"See '{see} --help'.", lines[1]);
+    }
+
+    [Theory]
+    [InlineData("vms", "create", "web")]
+    [InlineData("vms", "create", "web", "--plugin", "p", "--timeout", "5")]
+    [InlineData("vms", "create", "web", "--plugin", "p", "--initramfs-checksum", "00")]
+    [InlineData("vms", "list", "--api", "localhost:7777")]
+    [InlineData("plugins", "install", "--url", "ftp://host/x")]
+    [InlineData("plugins", "install", "/tmp")]
+    public async Task Usage_faults_that_the_parser_cannot_see_exit_the_same_way(params string[] args)
+    {
+        var result = await new TestCli().RunAsync(args);
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+        Assert.Single(result.Error.TrimEnd('\n').Split('\n'));
+    }
+
+    [Fact]
+    public async Task Text_of_the_user_cannot_drive_the_terminal()
+    {
+        var result = await new TestCli().RunAsync("vms", "get", "\x1b[2Jweb");
+
+        Assert.DoesNotContain('\x1b', result.Error);
+    }
+
+    [Fact]
+    public async Task A_word_that_starts_with_an_at_sign_reads_no_file()
+    {
+        var file = Path.Combine(Directory.CreateTempSubdirectory("volar").FullName, "args");
+        await File.WriteAllTextAsync(file, "list", TestContext.Current.CancellationToken);
+
+        var result = await new TestCli().RunAsync("vms", $"@{file}");
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+    }
+
+    [Fact]
+    public async Task Version_asks_nobody()
+    {
+        var cli = new TestCli { Environment = { ["VOLANT_API_BASE"] = "this is no address" } };
+
+        var text = await cli.RunAsync("version");
+        var json = await cli.RunAsync("version", "--output", "json");
+        var option = await cli.RunAsync("--version");
+
+        Assert.Equal($"volar {VersionCommand.Version}\n", text.Output);
+        Assert.Equal($"{{\n  \"version\": \"{VersionCommand.Version}\"\n}}\n", json.Output);
+        Assert.Equal(text, option);
+        Assert.Matches(@"^\d+\.\d+\.\d+$", VersionCommand.Version);
+    }
+}
