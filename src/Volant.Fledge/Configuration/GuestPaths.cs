@@ -30,8 +30,8 @@ internal static class GuestPaths
             return $"must be at most {CpioFormat.MaxPathBytes} bytes";
         }
 
-        var segments = path.TrimEnd('/')[1..].Split('/');
-        return segments.Any(segment => segment is "" or "." or "..") || path.EndsWith("//", StringComparison.Ordinal)
+        var segments = (path.EndsWith('/') ? path[1..^1] : path[1..]).Split('/');
+        return segments.Any(segment => segment is "" or "." or "..")
             ? $"must not contain empty segments, '.' or '..', as '{path}' does"
             : null;
     }

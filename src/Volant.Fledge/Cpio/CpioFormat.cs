@@ -2,24 +2,15 @@ using System.Text;
 
 namespace Volant.Fledge.Cpio;
 
-/// <summary>Constants of the "newc" format, the only one that the Linux kernel unpacks.</summary>
+/// <summary>Limits and details of the "newc" format, the only one that the Linux kernel unpacks; see <see cref="Volant.Contracts.Boot.CpioHeader"/>.</summary>
 /// <remarks>Linux, <c>Documentation/driver-api/early-userspace/buffer-format.rst</c>; mode bits: <c>inode(7)</c>.</remarks>
 internal static class CpioFormat
 {
-    /// <summary>Magic of an archive without checksums.</summary>
-    public const string Magic = "070701";
-
     /// <summary>Magic of an archive with checksums: read, never written.</summary>
     public const string MagicWithChecksum = "070702";
 
-    /// <summary>Path of the member that ends an archive.</summary>
-    public const string Trailer = "TRAILER!!!";
-
     /// <summary>Magic and thirteen fields of eight hex digits.</summary>
     public const int HeaderBytes = 110;
-
-    /// <summary>Every member, and its content, starts at a multiple of this.</summary>
-    public const int Alignment = 4;
 
     /// <summary>Longest path and longest link target in bytes; the kernel skips longer ones without a word (PATH_MAX less the NUL).</summary>
     public const int MaxPathBytes = 4095;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Volant.Contracts.Boot;
 
 namespace Volant.Fledge.Cpio;
 
@@ -28,7 +29,7 @@ internal sealed class CpioReader(Stream input)
         while (await ReadHeaderAsync(inside, cancellationToken) is { } header)
         {
             var member = await ReadMemberAsync(header, cancellationToken);
-            inside = member.Path != CpioFormat.Trailer;
+            inside = member.Path != CpioHeader.Trailer;
             if (!inside)
             {
                 continue;
@@ -39,7 +40,7 @@ internal sealed class CpioReader(Stream input)
 
         if (_count == 0 || inside)
         {
-            throw Broken(inside ? $"ends without '{CpioFormat.Trailer}'" : "holds no entry");
+            throw Broken(inside ? $"ends without '{CpioHeader.Trailer}'" : "holds no entry");
         }
     }
 
@@ -59,9 +60,9 @@ internal sealed class CpioReader(Stream input)
 
         await FillAsync(1, CpioFormat.HeaderBytes - 1, cancellationToken);
         var header = Encoding.Latin1.GetString(_buffer, 0, CpioFormat.HeaderBytes);
-        return header.StartsWith(CpioFormat.Magic, StringComparison.Ordinal) || header.StartsWith(CpioFormat.MagicWithChecksum, StringComparison.Ordinal)
+        return header.StartsWith(CpioHeader.Magic, StringComparison.Ordinal) || header.StartsWith(CpioFormat.MagicWithChecksum, StringComparison.Ordinal)
             ? header
-            : throw Broken($"has no entry at byte {_offset - CpioFormat.HeaderBytes}: expected '{CpioFormat.Magic}'");
+            : throw Broken($"has no entry at byte {_offset - CpioFormat.HeaderBytes}: expected '{CpioHeader.Magic}'");
     }
 
     private async Task<CpioMember> ReadMemberAsync(string header, CancellationToken cancellationToken)
@@ -99,7 +100,7 @@ internal sealed class CpioReader(Stream input)
     }
 
     private uint Field(string header, int index) =>
-        uint.TryParse(header.AsSpan(CpioFormat.Magic.Length + (index * 8), 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value)
+        uint.TryParse(header.AsSpan(CpioHeader.Magic.Length + (index * 8), 8), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value)
             ? value
             : throw Broken($"has a header that is not hexadecimal before byte {_offset}");
 
@@ -114,7 +115,7 @@ internal sealed class CpioReader(Stream input)
     }
 
     private Task AlignAsync(CancellationToken cancellationToken) =>
-        FillAsync(0, (int)((CpioFormat.Alignment - (_offset % CpioFormat.Alignment)) % CpioFormat.Alignment), cancellationToken);
+        FillAsync(0, (int)((CpioHeader.Alignment - (_offset % CpioHeader.Alignment)) % CpioHeader.Alignment), cancellationToken);
 
     private async Task FillAsync(int start, int count, CancellationToken cancellationToken)
     {

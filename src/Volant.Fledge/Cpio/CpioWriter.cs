@@ -1,18 +1,17 @@
 using System.Buffers;
-using System.Globalization;
-using System.Text;
+using Volant.Contracts.Boot;
 
 namespace Volant.Fledge.Cpio;
 
 /// <summary>Writes a reproducible "newc" archive: the bytes depend on nothing but paths, modes and contents, in the given order.</summary>
 /// <remarks>
 /// Inode numbers count from 1, so hard links never arise. A content is streamed through one buffer. The archive's length is a multiple of
-/// <see cref="CpioFormat.Alignment"/>, so another raw segment may follow directly.
+/// <see cref="CpioHeader.Alignment"/>, so another raw segment may follow directly.
 /// </remarks>
 internal sealed class CpioWriter(Stream output)
 {
     private const int BufferBytes = 256 * 1024;
-    private static readonly byte[] Padding = new byte[CpioFormat.Alignment];
+    private static readonly byte[] Padding = new byte[CpioHeader.Alignment];
 
     private uint _inode;
 
@@ -58,26 +57,19 @@ internal sealed class CpioWriter(Stream output)
     /// <summary>Appends the trailer; nothing may follow in this archive.</summary>
     public async Task FinishAsync(CancellationToken cancellationToken)
     {
-        await WriteHeaderAsync(CpioFormat.Trailer, 0, 0, 1, 0, cancellationToken);
+        await WriteHeaderAsync(CpioHeader.Trailer, 0, 0, 1, 0, cancellationToken);
         await output.FlushAsync(cancellationToken);
     }
 
     private async Task WriteHeaderAsync(string path, uint inode, int mode, int links, long size, CancellationToken cancellationToken)
     {
-        var name = CpioFormat.Text.GetBytes(path);
-        if (name.Length > CpioFormat.MaxPathBytes)
+        var bytes = CpioFormat.Text.GetByteCount(path);
+        if (bytes > CpioFormat.MaxPathBytes)
         {
-            throw new FledgeException($"The guest path '/{path[..60]}…' has {name.Length} bytes; at most {CpioFormat.MaxPathBytes} are possible.");
+            throw new FledgeException($"The guest path '/{path[..60]}…' has {bytes} bytes; at most {CpioFormat.MaxPathBytes} are possible.");
         }
 
-        // Order: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check.
-        var header = string.Create(
-            CultureInfo.InvariantCulture,
-            $"{CpioFormat.Magic}{inode:x8}{mode:x8}{0:x8}{0:x8}{links:x8}{0:x8}{size:x8}{0:x8}{0:x8}{0:x8}{0:x8}{name.Length + 1:x8}{0:x8}");
-        await PutAsync(Encoding.ASCII.GetBytes(header), cancellationToken);
-        await PutAsync(name, cancellationToken);
-        await PutAsync(Padding.AsMemory(0, 1), cancellationToken);
-        await AlignAsync(cancellationToken);
+        await PutAsync(CpioHeader.Encode(path, inode, mode, links, size), cancellationToken);
     }
 
     private async Task CopyAsync(string file, long size, CancellationToken cancellationToken)
@@ -121,7 +113,7 @@ internal sealed class CpioWriter(Stream output)
 
     private Task AlignAsync(CancellationToken cancellationToken)
     {
-        var rest = (int)(Length % CpioFormat.Alignment);
-        return rest == 0 ? Task.CompletedTask : PutAsync(Padding.AsMemory(0, CpioFormat.Alignment - rest), cancellationToken);
+        var rest = (int)(Length % CpioHeader.Alignment);
+        return rest == 0 ? Task.CompletedTask : PutAsync(Padding.AsMemory(0, CpioHeader.Alignment - rest), cancellationToken);
     }
 }

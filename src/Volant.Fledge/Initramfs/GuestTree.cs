@@ -16,7 +16,7 @@ internal sealed class GuestTree
     /// <summary>Every entry; a directory comes before what it holds.</summary>
     public IEnumerable<CpioEntry> Entries => _nodes.Values.Select(node => node.Entry);
 
-    /// <summary>Plans a directory. Directories merge: the mode of the last explicit one wins.</summary>
+    /// <summary>Plans a directory. Directories merge: the mode of the last explicit one wins. A link to a directory stands for one.</summary>
     /// <exception cref="FledgeException">The path is taken by something else.</exception>
     public void AddDirectory(string path, int permissions, string origin)
     {
@@ -30,7 +30,7 @@ internal sealed class GuestTree
         {
             Put(place, CpioEntry.Directory(place[1..], permissions), origin);
         }
-        else if (existing.LinkTarget is null || !IsDirectory(FollowLast(place)))
+        else if (existing.LinkTarget is null || !MayBeDirectory(FollowLast(place)))
         {
             throw Taken(path, existing.Origin, origin);
         }
@@ -152,7 +152,7 @@ internal sealed class GuestTree
         return place;
     }
 
-    private bool IsDirectory(string place) => place == "/" || (_nodes.TryGetValue(place, out var node) && node.IsDirectory);
+    private bool MayBeDirectory(string place) => !_nodes.TryGetValue(place, out var node) || node.IsDirectory;
 
     private static string Parent(string path) => path.LastIndexOf('/') is > 0 and var slash ? path[..slash] : "/";
 

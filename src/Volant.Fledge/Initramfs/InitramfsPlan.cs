@@ -43,7 +43,9 @@ internal static class InitramfsPlan
     public static GuestTree Create(BuildConfig config, IReadOnlyList<FoundEntry> mapped, string? agent, string? busybox)
     {
         var tree = new GuestTree();
-        foreach (var entry in mapped)
+
+        // Links first: what another mapping puts below /bin has to go where a mapped /bin leads.
+        foreach (var entry in mapped.OrderByDescending(entry => entry.Status.Kind == LinkKind.SymbolicLink))
         {
             Add(tree, entry);
         }

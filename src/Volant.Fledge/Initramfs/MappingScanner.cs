@@ -51,8 +51,15 @@ internal sealed class MappingScanner
 
     private void Scan(Mapping mapping, IReadOnlyList<string> outputs)
     {
-        var host = File.ResolveLinkTarget(mapping.HostPath, returnFinalTarget: true)?.FullName ?? mapping.HostPath;
-        if (LinkStatus.Find(host) is not { } status)
+        var host = mapping.HostPath;
+        var found = LinkStatus.Find(host);
+        if (found?.Kind == LinkKind.SymbolicLink)
+        {
+            host = File.ResolveLinkTarget(host, returnFinalTarget: true)!.FullName;
+            found = LinkStatus.Find(host);
+        }
+
+        if (found is not { } status)
         {
             Fault($"{mapping.Place}: '{mapping.HostPath}' does not exist; paths start from the directory of the build file.");
             return;

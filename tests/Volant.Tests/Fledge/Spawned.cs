@@ -1,0 +1,26 @@
+using Volant.Linux.Processes;
+
+namespace Volant.Tests.Fledge;
+
+/// <summary>Runs a real program to its end.</summary>
+internal static class Spawned
+{
+    /// <summary>Standard output of the program; it must exit with 0.</summary>
+    public static async Task<string> RunAsync(TempTree tree, string? input, params string[] arguments)
+    {
+        var output = tree[$"spawned-{Guid.NewGuid():N}"];
+        using var stdin = input is null ? null : File.OpenHandle(input);
+        var pid = ProcessSpawner.Spawn(new SpawnRequest
+        {
+            Arguments = arguments,
+            StandardInput = stdin,
+            OutputFile = output,
+            Environment = [.. new[] { "PATH", "DOTNET_ROOT", "HOME" }.Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}")],
+        });
+        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
+        var exit = process is null ? ProcessWait.TryReap(pid, out _) : await ProcessExitWatcher.WaitForExitAsync(process);
+        var text = await File.ReadAllTextAsync(output, TestContext.Current.CancellationToken);
+        Assert.True(exit?.ExitCode == 0, $"{string.Join(' ', arguments)}: {exit}\n{text}");
+        return text;
+    }
+}
