@@ -7,6 +7,7 @@ using Volant.Linux.Networking;
 namespace Volant.Daemon.Guests;
 
 /// <summary>Opens byte streams to the agent of a guest.</summary>
+[SuppressMessage("Reliability", "CA2000", Justification = "Each stream owns the one below, down to the socket, and the caller the outermost.")]
 internal static class GuestChannel
 {
     // "OK 4294967295\n" is 14 bytes.
@@ -24,7 +25,7 @@ internal static class GuestChannel
             {
                 GuestEndpoint.SerialPort port =>
                     await SerialLinkStream.OpenAsync(await OpenUnixAsync(port.SocketPath, cancellationToken), port.Key, cancellationToken),
-                GuestEndpoint.Vsock vsock => await VsockSocket.ConnectAsync(vsock.Cid, vsock.Port, cancellationToken),
+                GuestEndpoint.Vsock vsock => await VsockSocket.ConnectAsync((uint)vsock.Cid, (uint)vsock.Port, cancellationToken),
                 GuestEndpoint.HybridVsock hybrid => await OpenHybridAsync(hybrid, cancellationToken),
                 GuestEndpoint.Tcp tcp => await OpenAsync(
                     new Socket(tcp.Address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true },
@@ -84,7 +85,6 @@ internal static class GuestChannel
         new UnixDomainSocketEndPoint(path),
         cancellationToken);
 
-    [SuppressMessage("Reliability", "CA2000", Justification = "The stream owns the socket.")]
     private static async Task<Stream> OpenAsync(Socket socket, EndPoint address, CancellationToken cancellationToken)
     {
         try

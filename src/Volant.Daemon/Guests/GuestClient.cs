@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Text.Json;
 using Volant.Contracts;
@@ -33,6 +34,8 @@ internal sealed class GuestClient : IAsyncDisposable
 
     private readonly GuestEndpoint _endpoint;
     private readonly TimeProvider _clock;
+
+    [SuppressMessage("Usage", "CA2213", Justification = "Holds no handle, and late connection attempts still wait for it.")]
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private Stream? _connection;
     private bool _disposed;
@@ -40,6 +43,7 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <summary>Makes a client; connects with the first request.</summary>
     /// <param name="endpoint">Where the agent listens.</param>
     /// <param name="clock">Measures the limits of calls.</param>
+    [SuppressMessage("Reliability", "CA2000", Justification = "The invoker owns the handlers.")]
     public GuestClient(GuestEndpoint endpoint, TimeProvider clock)
     {
         _endpoint = endpoint;
@@ -154,7 +158,7 @@ internal sealed class GuestClient : IAsyncDisposable
         }
         catch (Exception e) when (IsConnectionFault(e, cancellationToken))
         {
-            throw Unreachable(e.GetBaseException().Message, e);
+            throw Unreachable(e is HttpRequestException { InnerException: { } inner } ? inner.Message : e.GetBaseException().Message, e);
         }
     }
 

@@ -164,7 +164,7 @@ internal static class QemuArguments
         }
 
         var values = spec.Disks.SelectMany(disk => new[] { disk.Path, disk.Serial }).Concat(spec.PciDevices)
-            .Concat([spec.Kernel, spec.Initramfs, spec.Nic?.Tap, spec.Nic?.Mac, spec.Paths.Directory]);
+            .Concat([spec.Kernel, spec.Initramfs, spec.Nic?.Tap, spec.Nic?.Mac, spec.Paths.Directory, spec.Paths.LogDirectory]);
         if (values.FirstOrDefault(value => value?.Contains('\0', StringComparison.Ordinal) is true) is { } bad)
         {
             throw new VolantException(ErrorCodes.InvalidRequest, $"'{bad.Replace("\0", "\\0", StringComparison.Ordinal)}' holds a NUL character.");

@@ -10,22 +10,22 @@ internal static class QemuIdentity
     /// <summary>Hypervisors that serve VMs below a runtime directory, among them those that were started but never recorded.</summary>
     /// <remarks>
     /// Only processes of this user whose executable is QEMU and whose command line carries the identity of a VM and a control socket
-    /// in a directory below. What comes back can be handed to <see cref="QemuLauncher.TryAdoptAsync"/>.
+    /// in a directory below.
     /// </remarks>
     /// <param name="runtimeDirectory">Directory that holds the directories of the VMs.</param>
-    public static IReadOnlyList<VmHandle> FindBelow(string runtimeDirectory)
+    public static IReadOnlyList<(Guid Uid, ProcessIdentity Process)> FindBelow(string runtimeDirectory)
     {
         var root = Path.TrimEndingDirectorySeparator(Path.GetFullPath(runtimeDirectory)) + '/';
         var user = UserOf("self");
-        var found = new List<VmHandle>();
+        var found = new List<(Guid, ProcessIdentity)>();
         foreach (var pid in ProcessIdentity.AllPids())
         {
             // The identity is read first and looked at again last: in between, the process id may have changed hands.
             if (ProcessIdentity.Find(pid) is { } process && IsHypervisor(pid) && UserOf(pid.ToString()) == user &&
-                HandleOf(process) is { } handle &&
-                handle.Paths.Directory.StartsWith(root, StringComparison.Ordinal) && process.IsAlive())
+                Read(ProcessIdentity.CommandLine(pid)) is var (uid, socket) &&
+                socket.StartsWith(root, StringComparison.Ordinal) && process.IsAlive())
             {
-                found.Add(handle);
+                found.Add((uid, process));
             }
         }
 
@@ -44,12 +44,6 @@ internal static class QemuIdentity
         After(arguments, "-chardev") is { } control && QemuOption.Find(control, "id") == QemuArguments.ControlDevice &&
         QemuOption.Find(control, "path") is { } socket
             ? (uid, socket)
-            : null;
-
-    private static VmHandle? HandleOf(ProcessIdentity process) =>
-        Read(ProcessIdentity.CommandLine(process.Pid)) is var (uid, socket) && Path.GetDirectoryName(socket) is { Length: > 0 } directory &&
-        new VmPaths(directory) is var paths && paths.ControlSocket == socket
-            ? new VmHandle(uid, process, paths)
             : null;
 
     private static string? After(IReadOnlyList<string> arguments, string option)

@@ -130,6 +130,9 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
         return process;
     }
 
+    /// <inheritdoc/>
+    public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) => QemuIdentity.FindBelow(runtimeDirectory);
+
     private static int Spawn(LaunchSpec spec, IReadOnlyList<string> arguments)
     {
         try

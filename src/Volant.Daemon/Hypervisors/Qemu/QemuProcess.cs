@@ -32,6 +32,7 @@ internal sealed partial class QemuProcess : VmProcess
     private readonly Task<HypervisorExit> _exited;
     private readonly Task _control;
     private TaskCompletionSource<QmpClient> _client = NewClientSource();
+    private QmpClient? _published;
     private volatile string? _reason;
     private bool _gone;
 
@@ -94,6 +95,9 @@ internal sealed partial class QemuProcess : VmProcess
         await _exited;
     }
 
+    /// <summary>Closes the control connection as a fault would; it is opened again.</summary>
+    internal async Task BreakControlAsync() => await (await CurrentClientAsync()).DisposeAsync();
+
     /// <inheritdoc/>
     public override async ValueTask DisposeAsync()
     {
@@ -119,10 +123,16 @@ internal sealed partial class QemuProcess : VmProcess
         return await client.ExecuteAsync(command, cancellationToken);
     }
 
+    /// <summary>The control connection; one that is over counts for none.</summary>
     private Task<QmpClient> CurrentClientAsync()
     {
         lock (_gate)
         {
+            if (_client.Task.IsCompletedSuccessfully && _published is { Closed.IsCompleted: true })
+            {
+                _client = NewClientSource();
+            }
+
             return _client.Task;
         }
     }
@@ -212,7 +222,6 @@ internal sealed partial class QemuProcess : VmProcess
                 LogNoControl(e, Handle.Uid, Handle.Process.Pid);
             }
 
-            Unpublish(stop);
             await PauseAsync(_clock.GetElapsedTime(since), stop);
         }
     }
@@ -227,19 +236,14 @@ internal sealed partial class QemuProcess : VmProcess
 
     private void Publish(QmpClient client)
     {
+        // The one before may still be there if nobody has asked since it broke.
         lock (_gate)
         {
-            _client.TrySetResult(client);
-        }
-    }
-
-    private void Unpublish(CancellationToken stop)
-    {
-        lock (_gate)
-        {
-            if (!stop.IsCancellationRequested && _client.Task.IsCompleted)
+            _published = client;
+            if (!_client.TrySetResult(client) && _client.Task.IsCompletedSuccessfully)
             {
                 _client = NewClientSource();
+                _client.SetResult(client);
             }
         }
     }
