@@ -158,13 +158,13 @@ internal sealed class GuestClient : IAsyncDisposable
         }
         catch (Exception e) when (IsConnectionFault(e, cancellationToken))
         {
-            throw Unreachable(e is HttpRequestException { InnerException: { } inner } ? inner.Message : e.GetBaseException().Message, e);
+            throw Unreachable(e is HttpRequestException or OperationCanceledException && e.InnerException is { } inner ? inner.Message : e.Message, e);
         }
     }
 
     /// <summary>Whether the connection failed; the handler reports a connection that took too long as a cancellation.</summary>
     private static bool IsConnectionFault(Exception e, CancellationToken cancellationToken) =>
-        e is HttpRequestException or IOException or JsonException ||
+        e is HttpRequestException or IOException ||
         (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
 
     private static VolantException Unreachable(string why, Exception? cause) =>
@@ -180,8 +180,14 @@ internal sealed class GuestClient : IAsyncDisposable
             throw new IOException($"Its state has more than {MaxStateBytes} bytes.");
         }
 
-        return JsonSerializer.Deserialize(buffer.AsSpan(0, length), ContractsJson.Default.AgentState)
-            ?? throw new JsonException("Its state is null.");
+        try
+        {
+            return JsonSerializer.Deserialize(buffer.AsSpan(0, length), ContractsJson.Default.AgentState) ?? throw new JsonException("null");
+        }
+        catch (JsonException e)
+        {
+            throw new IOException("Its answer is not the JSON of a state.", e);
+        }
     }
 
     /// <summary>Refuses what would make the handler below open a second connection.</summary>

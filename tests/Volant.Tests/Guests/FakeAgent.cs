@@ -1,0 +1,65 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Logging;
+
+namespace Volant.Tests.Guests;
+
+/// <summary>A small agent: an HTTP/2 server on a Unix socket, with some unpleasant answers on demand.</summary>
+internal sealed class FakeAgent : IAsyncDisposable
+{
+    public const string State =
+        """{"version":7,"status":"ok","ready":true,"agent_version":"1.2","hostname":"g","kernel":"6.1","uptime_ms":12,"workload":{"status":"running","pid":9},"from_the_future":{"x":[1]}}""";
+
+    private readonly WebApplication _app;
+    private readonly TaskCompletionSource _shutdown = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private FakeAgent(WebApplication app) => _app = app;
+
+    /// <summary>Completes when the agent was asked to shut down.</summary>
+    public Task Shutdown => _shutdown.Task;
+
+    /// <summary>What <c>/v1/agent/state</c> answers.</summary>
+    public Func<HttpContext, Task> OnState { get; set; } = AnswerAsync;
+
+    public static async Task<FakeAgent> StartAsync(string socket)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(options =>
+        {
+            options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
+            options.Limits.Http2.MaxStreamsPerConnection = 1000;
+            options.Limits.MinResponseDataRate = null;
+        });
+        var app = builder.Build();
+        var agent = new FakeAgent(app);
+        app.MapGet("/v1/agent/state", (HttpContext context) => agent.OnState(context));
+        app.MapPost("/v1/agent/shutdown", () =>
+        {
+            agent._shutdown.TrySetResult();
+            return TypedResults.Accepted((string?)null);
+        });
+        app.MapGet("/bytes/{count}", async (HttpContext context, long count) =>
+        {
+            var chunk = new byte[64 * 1024];
+            for (; count > 0; count -= chunk.Length)
+            {
+                await context.Response.Body.WriteAsync(chunk.AsMemory(0, (int)Math.Min(count, chunk.Length)), context.RequestAborted);
+            }
+        });
+        app.MapGet("/version", (HttpContext context) => $"{context.Request.Protocol} {context.Request.Host} {context.Request.QueryString}");
+        app.MapGet("/elsewhere", () => TypedResults.Redirect("/version"));
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        return agent;
+    }
+
+    /// <summary>Answers with <see cref="State"/>.</summary>
+    public static Task AnswerAsync(HttpContext context) => context.Response.WriteAsync(State, context.RequestAborted);
+
+    /// <summary>Never answers.</summary>
+    public static Task HangAsync(HttpContext context) => Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted);
+
+    public ValueTask DisposeAsync() => _app.DisposeAsync();
+}
