@@ -24,7 +24,7 @@ internal static class VmsListCommand
             "list",
             "List VMs by name.",
             [status, plugin, quiet],
-            ["volar vms list --status running,starting", "volar vms delete $(volar vms list --quiet --plugin hello)"],
+            ["volar vms list --status running,starting", "volar vms list --quiet --plugin hello | xargs volar vms delete"],
             async (parsed, run, cancellationToken) =>
             {
                 var filter = new VmFilter([.. (parsed.GetValue(status) ?? []).SelectMany(Words)], parsed.GetValue(plugin));

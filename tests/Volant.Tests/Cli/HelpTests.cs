@@ -7,20 +7,8 @@ public sealed class HelpTests
 {
     public static TheoryData<string> EveryCommand()
     {
-        var scope = new CommandScope(new CliHost
-        {
-            Output = Stream.Null,
-            Error = Stream.Null,
-            OutputIsTerminal = false,
-            ErrorIsTerminal = false,
-            TerminalWidth = () => 80,
-            Environment = _ => null,
-            WorkingDirectory = "/",
-            Clock = TimeProvider.System,
-            CatchInterrupts = () => { },
-        }, TextWriter.Null, TextWriter.Null);
         var paths = new TheoryData<string>();
-        foreach (var child in CommandTree.Build(scope, ["vms plugins"]).Subcommands)
+        foreach (var child in CommandTree.Build(Scope(), ["vms plugins"]).Subcommands)
         {
             foreach (var leaf in child.Subcommands.Count == 0 ? [child] : child.Subcommands)
             {
@@ -52,13 +40,11 @@ public sealed class HelpTests
         var examples = result.Output.Split("Examples:\n")[1].Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Assert.InRange(examples.Length, 1, 3);
         Assert.All(examples, example => Assert.StartsWith(path, example, StringComparison.Ordinal));
-        foreach (var example in examples)
+        Assert.All(examples, example =>
         {
-            // Only the parser's verdict counts: nobody listens at the address.
-            var words = example.Split('|', '$')[0].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..];
-            var parsed = await new TestCli { Environment = { ["VOLANT_API_BASE"] = "unix:///nowhere/at/all" } }.RunAsync([.. words, .. example.Contains("$(", StringComparison.Ordinal) ? ["x"] : Array.Empty<string>(), "--help"]);
-            Assert.Equal(ExitCodes.Ok, parsed.ExitCode);
-        }
+            var words = example.Split('|')[0].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..];
+            Assert.Empty(CommandTree.Build(Scope(), words).Parse(words).Errors);
+        });
     }
 
     [Theory]
@@ -158,4 +144,20 @@ public sealed class HelpTests
         Assert.Equal(text, option);
         Assert.Matches(@"^\d+\.\d+\.\d+$", VersionCommand.Version);
     }
+
+    private static CommandScope Scope() => new(
+        new CliHost
+        {
+            Output = Stream.Null,
+            Error = Stream.Null,
+            OutputIsTerminal = false,
+            ErrorIsTerminal = false,
+            TerminalWidth = () => 80,
+            Environment = _ => null,
+            WorkingDirectory = "/",
+            Clock = TimeProvider.System,
+            CatchInterrupts = () => { },
+        },
+        TextWriter.Null,
+        TextWriter.Null);
 }

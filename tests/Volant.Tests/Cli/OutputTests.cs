@@ -42,7 +42,7 @@ public sealed class OutputTests
 
     [Theory]
     [InlineData("a\x1b[1;31mb\x1b[0mc", "abc")]
-    [InlineData("a\x1b]0;title\x07b", "ab")]
+    [InlineData("a\u001b]0;title\u0007b", "ab")]
     [InlineData("a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\b", "alinkb")]
     [InlineData("a\x1bPq#0\x1b\\b", "ab")]
     [InlineData("a\x1b(Bb", "ab")]
