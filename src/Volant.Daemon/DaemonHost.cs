@@ -105,7 +105,7 @@ internal static class DaemonHost
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
     {
-        var subnet = Subnet.Create(options.Subnet, options.HostIp);
+        var subnet = new Subnet(options.Subnet, options.HostIp);
         services.AddSingleton(options);
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);

@@ -57,7 +57,7 @@ public sealed partial class DemoTests : IDisposable
     private void AssertNothingIsLeft()
     {
         Assert.Empty(Directory.GetFileSystemEntries(_temporary));
-        Assert.Empty(ProcessIdentity.AllPids().Where(pid => ProcessIdentity.Find(pid) is not null && Mentions(pid)));
+        Assert.DoesNotContain(ProcessIdentity.AllPids(), pid => ProcessIdentity.Find(pid) is not null && Mentions(pid));
     }
 
     private bool Mentions(int pid)

@@ -38,7 +38,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
         List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
         if (networkMode != NetworkModes.Vsock)
         {
-            needed.Add(new HostResource(Tap, IHostNetwork.TapNameFor(uid)));
+            needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
         }
 
         return needed;

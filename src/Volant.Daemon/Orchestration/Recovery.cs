@@ -83,7 +83,7 @@ internal sealed partial class Recovery(
                 await HostResources.ProveDeadAsync(process);
             }
 
-            var taps = uids.Select(IHostNetwork.TapNameFor).ToHashSet(StringComparer.Ordinal);
+            var taps = uids.Select(LinuxBridgeNetwork.TapNameFor).ToHashSet(StringComparer.Ordinal);
             foreach (var tap in observed.Taps.Where(tap => !taps.Contains(tap)))
             {
                 LogOrphan("tap", tap);
@@ -109,7 +109,7 @@ internal sealed partial class Recovery(
 
     private async Task<Observation> ObserveAsync() => new(
         launcher.Discover(options.RuntimeDirectory),
-        await network.ListAsync(CancellationToken.None),
+        await network.ListAsync(),
         [.. from root in new[] { options.RuntimeDirectory, options.LogDirectory }
             where Directory.Exists(root)
             from path in Directory.EnumerateDirectories(root)

@@ -383,7 +383,13 @@ internal sealed partial class VmOrchestrator(
     private static VolantException NotRunning(string name) => new(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
 
     /// <summary>The addresses that VMs may have.</summary>
-    private AddressRange Pool { get; } = new(Subnet.ToNumber(subnet.NetworkAddress) + 1, Subnet.ToNumber(subnet.BroadcastAddress) - 1, Subnet.ToNumber(subnet.HostAddress));
+    private AddressRange Pool { get; } = ToRange(subnet);
+
+    private static AddressRange ToRange(Subnet subnet)
+    {
+        var (first, last, reserved) = subnet.Range();
+        return new AddressRange(first, last, reserved);
+    }
 
     private static long HostMemoryMib { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 20;
 

@@ -96,7 +96,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Events = new EventBus();
         Plugins = new PluginRegistry(Store);
         Owners = new VmOwners();
-        var subnet = Subnet.Create(Options.Subnet, Options.HostIp);
+        var subnet = new Subnet(Options.Subnet, Options.HostIp);
         var resources = new HostResources(Store, Network, Options);
         var supervisor = new VmSupervisor(Store, resources, Events, Options, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
@@ -120,8 +120,8 @@ internal sealed class FakeNetwork : IHostNetwork
             throw failure;
         }
 
-        Taps.Add(IHostNetwork.TapNameFor(uid));
-        return Task.FromResult(IHostNetwork.TapNameFor(uid));
+        Taps.Add(LinuxBridgeNetwork.TapNameFor(uid));
+        return Task.FromResult(LinuxBridgeNetwork.TapNameFor(uid));
     }
 
     public Task DetachAsync(string tap, CancellationToken cancellationToken)
@@ -130,7 +130,7 @@ internal sealed class FakeNetwork : IHostNetwork
         return Task.CompletedTask;
     }
 
-    public Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<string>>([.. Taps]);
+    public Task<IReadOnlyList<string>> ListAsync() => Task.FromResult<IReadOnlyList<string>>([.. Taps]);
 }
 
 /// <summary>Hypervisors that are real processes (sleep), so that identity, signals and exits are real.</summary>

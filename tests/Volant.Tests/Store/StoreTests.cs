@@ -1,5 +1,4 @@
 using System.Text;
-using CsCheck;
 using Microsoft.Extensions.Time.Testing;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
@@ -130,7 +129,7 @@ public sealed class StoreTests : IAsyncLifetime
     {
         var jobs = Enumerable.Range(0, 200).Select(i => _store.InsertVmAsync(New($"vm-{i / 2}"), Cancel)).ToArray();
 
-        await Task.WhenAll(jobs.Select(job => Record.ExceptionAsync(() => job)));
+        await Task.WhenAll(jobs.Select(async job => await Record.ExceptionAsync(() => job)));
 
         Assert.Equal(100, jobs.Count(job => job.IsCompletedSuccessfully));
         Assert.Equal(100, _store.AllVms().Count);
@@ -153,29 +152,29 @@ public sealed class StoreTests : IAsyncLifetime
     }
 
     [Fact]
-    public void Damage_never_opens_silently()
+    public async Task Damage_never_opens_silently()
     {
-        _database.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        var whole = File.ReadAllBytes(Path);
-        Gen.Select(Gen.Int[0, whole.Length - 1], Gen.Int[1, 4000], Gen.Byte).Sample(
-            (at, length, value) =>
+        await _database.DisposeAsync();
+        var whole = await File.ReadAllBytesAsync(Path, Cancel);
+        var random = new Random(11);
+        for (var round = 0; round < 50; round++)
+        {
+            var damaged = (byte[])whole.Clone();
+            var at = random.Next(damaged.Length);
+            damaged.AsSpan(at, Math.Min(random.Next(1, 4000), damaged.Length - at)).Fill((byte)random.Next(256));
+            var path = System.IO.Path.Combine(_directory, $"damaged-{round}.db");
+            await File.WriteAllBytesAsync(path, damaged, Cancel);
+            try
             {
-                var damaged = (byte[])whole.Clone();
-                damaged.AsSpan(at, Math.Min(length, damaged.Length - at)).Fill(value);
-                var path = System.IO.Path.Combine(_directory, $"{Guid.NewGuid():N}.db");
-                File.WriteAllBytes(path, damaged);
-                try
-                {
-                    var opened = new Database(path);
-                    opened.DisposeAsync().AsTask().GetAwaiter().GetResult();
-                    return true;
-                }
-                catch (ConfigurationException e)
-                {
-                    return e.Message.Contains(path, StringComparison.Ordinal);
-                }
-            },
-            iter: 50, threads: 1);
+                await using var opened = new Database(path);
+                Assert.Equal("ok", opened.Read(c => c.Scalar("PRAGMA integrity_check(1)")));
+            }
+            catch (ConfigurationException e)
+            {
+                Assert.Contains(path, e.Message, StringComparison.Ordinal);
+            }
+        }
+
         Open();
     }
 

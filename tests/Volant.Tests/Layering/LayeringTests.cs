@@ -5,8 +5,9 @@ using ArchUnitNET.Loader;
 using ArchUnitNET.xUnitV3;
 using Volant.Daemon;
 using static ArchUnitNET.Fluent.ArchRuleDefinition;
+using Assembly = System.Reflection.Assembly;
 
-namespace Volant.Tests.Architecture;
+namespace Volant.Tests.Layering;
 
 public sealed class LayeringTests
 {
