@@ -17,6 +17,8 @@ command -v dotnet >/dev/null || scripts/deps.sh build
 sdk=$(dotnet --version)
 stamps=dist/.stamps
 mkdir -p dist/bin $stamps
+exec {lock}>dist/.lock
+flock "$lock" # two builds at once would write the same files; dotnet leaves a compiler server behind, which must not hold this
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -48,7 +50,7 @@ fi
 scripts/deps.sh build
 echo "building ${stale[*]%%:*}"
 projects=$(IFS=';' && echo "${stale[*]#*:}")
-if ! dotnet msbuild eng/Publish.proj -nologo -m:2 -nodeReuse:false -v:minimal "-p:Programs=\"$projects\"" >"$work/log" 2>&1; then
+if ! dotnet msbuild eng/Publish.proj -nologo -m:2 -nodeReuse:false -v:minimal "-p:Programs=\"$projects\"" >"$work/log" 2>&1 {lock}>&-; then
     cat "$work/log" >&2
     echo "build: failed; the log is above" >&2
     exit 1
