@@ -39,10 +39,10 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     {
         cancellationToken.ThrowIfCancellationRequested();
         var arguments = QemuArguments.Build(spec, _host.Value);
-        BootMedia.CheckKernel(spec.Kernel);
+        BootFiles.CheckKernel(spec.Kernel);
         if (spec.Initramfs is { } initramfs)
         {
-            BootMedia.CheckInitramfs(initramfs);
+            BootFiles.CheckInitramfs(initramfs);
         }
 
         RemoveSockets(spec.Paths);

@@ -9,7 +9,7 @@ namespace Volant.Daemon.Hypervisors;
 /// bzImage: Linux, Documentation/arch/x86/boot.rst. PVH: Xen, docs/misc/pvh.pandoc and elfnote.h (<c>XEN_ELFNOTE_PHYS32_ENTRY</c>).
 /// Initramfs: Linux, Documentation/driver-api/early-userspace/buffer-format.rst and lib/decompress.c.
 /// </remarks>
-internal static class BootMedia
+internal static class BootFiles
 {
     private const int SetupHeaderEnd = 0x206;
     private const int ElfHeader = 64;

@@ -5,7 +5,7 @@ using Volant.Daemon.Hypervisors;
 
 namespace Volant.Tests.Hypervisors;
 
-public sealed class BootMediaTests : IDisposable
+public sealed class BootFilesTests : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
 
@@ -14,28 +14,28 @@ public sealed class BootMediaTests : IDisposable
     [Fact]
     public void CheckKernel_accepts_an_ELF_image_with_a_PVH_note_of_32_and_of_64_bits()
     {
-        BootMedia.CheckKernel(_directory.File("k32", TinyKernel.Halting));
-        BootMedia.CheckKernel(_directory.File("k64", Elf64(18)));
+        BootFiles.CheckKernel(_directory.File("k32", TinyKernel.Halting));
+        BootFiles.CheckKernel(_directory.File("k64", Elf64(18)));
     }
 
     [Fact]
-    public void CheckKernel_accepts_a_bzImage() => BootMedia.CheckKernel(_directory.File("bz", BzImage()));
+    public void CheckKernel_accepts_a_bzImage() => BootFiles.CheckKernel(_directory.File("bz", BzImage()));
 
     [Fact]
     public void CheckKernel_refuses_an_ELF_image_without_the_note()
     {
-        AssertInvalid(() => BootMedia.CheckKernel(_directory.File("k32", TinyKernel.Image([0xf4], noteType: 1))), "k32");
-        AssertInvalid(() => BootMedia.CheckKernel(_directory.File("k64", Elf64(1))), "k64");
-        AssertInvalid(() => BootMedia.CheckKernel("/bin/sh"), "/bin/sh");
+        AssertInvalid(() => BootFiles.CheckKernel(_directory.File("k32", TinyKernel.Image([0xf4], noteType: 1))), "k32");
+        AssertInvalid(() => BootFiles.CheckKernel(_directory.File("k64", Elf64(1))), "k64");
+        AssertInvalid(() => BootFiles.CheckKernel("/bin/sh"), "/bin/sh");
     }
 
     [Fact]
     public void CheckKernel_refuses_other_files()
     {
-        AssertInvalid(() => BootMedia.CheckKernel(_directory.File("empty", [])), "empty");
-        AssertInvalid(() => BootMedia.CheckKernel(_directory.File("text", "#!/bin/sh\n"u8)), "text");
-        AssertInvalid(() => BootMedia.CheckKernel(_directory.File("short", BzImage().AsSpan(0, 0x205))), "short");
-        Assert.Equal(ErrorCodes.ArtifactNotFound, Assert.Throws<VolantException>(() => BootMedia.CheckKernel("/nowhere/vmlinux")).Code);
+        AssertInvalid(() => BootFiles.CheckKernel(_directory.File("empty", [])), "empty");
+        AssertInvalid(() => BootFiles.CheckKernel(_directory.File("text", "#!/bin/sh\n"u8)), "text");
+        AssertInvalid(() => BootFiles.CheckKernel(_directory.File("short", BzImage().AsSpan(0, 0x205))), "short");
+        Assert.Equal(ErrorCodes.ArtifactNotFound, Assert.Throws<VolantException>(() => BootFiles.CheckKernel("/nowhere/vmlinux")).Code);
     }
 
     [Fact]
@@ -54,7 +54,7 @@ public sealed class BootMediaTests : IDisposable
                 File.WriteAllBytes(file, damaged);
                 try
                 {
-                    BootMedia.CheckKernel(file);
+                    BootFiles.CheckKernel(file);
                 }
                 catch (VolantException e)
                 {
@@ -75,14 +75,14 @@ public sealed class BootMediaTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Archives))]
-    public void CheckInitramfs_accepts_what_kernels_unpack(byte[] head) => BootMedia.CheckInitramfs(_directory.File("i", head));
+    public void CheckInitramfs_accepts_what_kernels_unpack(byte[] head) => BootFiles.CheckInitramfs(_directory.File("i", head));
 
     [Fact]
     public void CheckInitramfs_refuses_other_files()
     {
-        AssertInvalid(() => BootMedia.CheckInitramfs(_directory.File("tar", "usr/bin/"u8)), "tar");
-        AssertInvalid(() => BootMedia.CheckInitramfs(_directory.File("lz4-frame", [0x04, 0x22, 0x4d, 0x18, 0, 0])), "lz4-frame");
-        AssertInvalid(() => BootMedia.CheckInitramfs(_directory.File("one", [0x1f])), "one");
+        AssertInvalid(() => BootFiles.CheckInitramfs(_directory.File("tar", "usr/bin/"u8)), "tar");
+        AssertInvalid(() => BootFiles.CheckInitramfs(_directory.File("lz4-frame", [0x04, 0x22, 0x4d, 0x18, 0, 0])), "lz4-frame");
+        AssertInvalid(() => BootFiles.CheckInitramfs(_directory.File("one", [0x1f])), "one");
     }
 
     private static void AssertInvalid(Action action, string file)
