@@ -42,12 +42,31 @@ internal sealed record CliHost
         Error = OpenStandardStream(ErrorHandle),
         OutputIsTerminal = !Console.IsOutputRedirected,
         ErrorIsTerminal = !Console.IsErrorRedirected,
-        TerminalWidth = () => Console.WindowWidth,
+        TerminalWidth = AskTerminalWidth,
         Environment = System.Environment.GetEnvironmentVariable,
         WorkingDirectory = System.Environment.CurrentDirectory,
         Clock = TimeProvider.System,
         CatchInterrupts = interrupts.Catch,
     };
+
+    /// <summary>Width of the terminal in columns.</summary>
+    /// <remarks>
+    /// The first question to the console makes it switch the terminal's keypad into application mode, if the terminal's description has
+    /// a sequence for that, and nothing switches it back. The description of a dumb terminal has none.
+    /// </remarks>
+    private static int AskTerminalWidth()
+    {
+        var terminal = System.Environment.GetEnvironmentVariable("TERM");
+        System.Environment.SetEnvironmentVariable("TERM", "dumb");
+        try
+        {
+            return Console.WindowWidth;
+        }
+        finally
+        {
+            System.Environment.SetEnvironmentVariable("TERM", terminal);
+        }
+    }
 
     /// <summary>Opens standard output or standard error.</summary>
     /// <remarks>

@@ -26,8 +26,11 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
     /// <summary>Limit of a request that only reads.</summary>
     public static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(30);
 
-    /// <summary>Limit of a request that changes something; on top of what the request itself waits for.</summary>
+    /// <summary>Limit of a request that changes something and does not say how long it may wait.</summary>
     public static readonly TimeSpan ChangeTimeout = TimeSpan.FromMinutes(5);
+
+    /// <summary>How much later than the end of its own wait the daemon may answer.</summary>
+    public static readonly TimeSpan WaitSlack = TimeSpan.FromSeconds(30);
 
     /// <summary>Longest silence of an upload.</summary>
     public static readonly TimeSpan StallTimeout = TimeSpan.FromMinutes(2);
@@ -85,7 +88,7 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, "api/v1/vms" + WaitQuery('?', wait));
         request.Content = Json(JsonSerializer.SerializeToUtf8Bytes(body, ContractsJson.Default.CreateVmRequest));
-        var reply = await connection.SucceedAsync(request, ChangeTimeout + (wait ?? TimeSpan.Zero), cancellationToken);
+        var reply = await connection.SucceedAsync(request, LimitOf(wait), cancellationToken);
         return connection.Read(reply, ContractsJson.Default.Vm);
     }
 
@@ -100,7 +103,7 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
 
         query.Append(WaitQuery(query.Length == 0 ? '?' : '&', change.Wait));
         using var request = new HttpRequestMessage(HttpMethod.Post, $"api/v1/vms/{name}/{change.Verb}{query}");
-        var timeout = ChangeTimeout + (change.Grace ?? TimeSpan.Zero) + (change.Wait ?? TimeSpan.Zero);
+        var timeout = LimitOf(change.Wait) + (change.Grace ?? TimeSpan.Zero);
         return connection.Read(await connection.SucceedAsync(request, timeout, cancellationToken), ContractsJson.Default.Vm);
     }
 
@@ -219,6 +222,8 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
 
     private static string WaitQuery(char separator, TimeSpan? wait) =>
         wait is { } limit ? string.Create(CultureInfo.InvariantCulture, $"{separator}wait=ready&timeout={limit.TotalSeconds:F0}") : string.Empty;
+
+    private static TimeSpan LimitOf(TimeSpan? wait) => wait is { } limit ? limit + WaitSlack : ChangeTimeout;
 
     private static int TotalOf(Reply reply) =>
         reply.Headers.TryGetValues("X-Total-Count", out var values) &&

@@ -37,7 +37,7 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     /// <summary>Prints JSON of the API.</summary>
     public void Print(JsonElement json) => JsonPrinter.Write(Output, json);
 
-    /// <summary>Does the same for each name, reports each failure, and goes on.</summary>
+    /// <summary>Does the same for each name, reports each failure, and goes on, unless the rest would fail the same way or the user has had enough.</summary>
     /// <returns>The exit code of the first failure; <see cref="ExitCodes.Ok"/> without one.</returns>
     public async Task<int> ForEachAsync(IEnumerable<string> names, Func<string, Task> act)
     {
@@ -48,7 +48,7 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
             {
                 await act(name);
             }
-            catch (CliException e) when (e.ExitCode is not (ExitCodes.Unreachable or ExitCodes.Denied))
+            catch (CliException e) when (e.ExitCode is not (ExitCodes.Unreachable or ExitCodes.Denied or ExitCodes.Interrupted))
             {
                 Talk.EndProgress();
                 ErrorReport.Write(scope.Error, e, Json);

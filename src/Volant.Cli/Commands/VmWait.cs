@@ -25,6 +25,8 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
     public Task<Answer<Vm>> ForStopAsync(Func<Task<Answer<Vm>>> request, CancellationToken cancellationToken) =>
         WaitAsync("stop", "has not stopped", request, vm => vm.Status is VmStatus.Stopped or VmStatus.Crashed, cancellationToken);
 
+    private string GoesOn => $"volantd goes on with VM '{name}': see 'volar vms get {name}' and 'volar vms logs {name}'";
+
     private async Task<Answer<Vm>> WaitAsync(string aim, string shortfall, Func<Task<Answer<Vm>>> request, Predicate<Vm> isThere, CancellationToken cancellationToken)
     {
         try
@@ -48,7 +50,7 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
                         $"VM '{name}' {shortfall} after {limit.TotalSeconds:F0} s; it is {vm.Value.Status.ToText()}{(vm.Value.LastError is { } error ? $" ({error})" : string.Empty)}."))
                     {
                         Code = ErrorCodes.Timeout,
-                        Hint = $"it goes on: see 'volar vms get {name}' and 'volar vms logs {name}'",
+                        Hint = GoesOn,
                     };
                 }
 
@@ -57,6 +59,10 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
             }
 
             return vm;
+        }
+        catch (CliException e) when (e.ExitCode == ExitCodes.TimedOut && e.Hint is null)
+        {
+            throw new CliException(ExitCodes.TimedOut, e.Message, e) { Code = e.Code, Fields = e.Fields, ProblemJson = e.ProblemJson, Hint = GoesOn };
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {

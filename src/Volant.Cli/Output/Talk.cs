@@ -81,11 +81,10 @@ internal sealed class Talk(TextWriter writer, CliHost host)
             }
 
             var since = host.Clock.GetTimestamp();
-            _timer = host.Clock.CreateTimer(
-                _ => Tick(string.Create(CultureInfo.InvariantCulture, $"{text} {host.Clock.GetElapsedTime(since).TotalSeconds:F0} s")),
-                state: null,
-                TimeSpan.Zero,
-                TimeSpan.FromSeconds(1));
+            Tick();
+            _timer = host.Clock.CreateTimer(_ => Tick(), state: null, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(1));
+
+            void Tick() => Draw(string.Create(CultureInfo.InvariantCulture, $"{text} {host.Clock.GetElapsedTime(since).TotalSeconds:F0} s"));
         }
 
         public void Dispose()
@@ -99,7 +98,7 @@ internal sealed class Talk(TextWriter writer, CliHost host)
             _timer?.Dispose();
         }
 
-        private void Tick(string text)
+        private void Draw(string text)
         {
             lock (_talk._gate)
             {

@@ -122,11 +122,13 @@ public sealed class HelpTests
     [Fact]
     public async Task A_word_that_starts_with_an_at_sign_reads_no_file()
     {
-        var file = Path.Combine(Directory.CreateTempSubdirectory("volar").FullName, "args");
-        await File.WriteAllTextAsync(file, "list", TestContext.Current.CancellationToken);
+        var directory = Directory.CreateTempSubdirectory("volar");
+        var file = Path.Combine(directory.FullName, "args");
+        await File.WriteAllTextAsync(file, "list --help", TestContext.Current.CancellationToken);
 
         var result = await new TestCli().RunAsync("vms", $"@{file}");
 
+        directory.Delete(recursive: true);
         Assert.Equal(ExitCodes.Usage, result.ExitCode);
     }
 

@@ -253,6 +253,29 @@ public sealed class VmCommandTests
     }
 
     [Fact]
+    public async Task Ctrl_c_while_starting_several_leaves_the_rest_alone()
+    {
+        using var interrupt = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        await using var daemon = await FakeDaemon.StartAsync(async (context, seen) =>
+        {
+            if (seen.Target.StartsWith("/api/v1/vms/b/", StringComparison.Ordinal))
+            {
+                await interrupt.CancelAsync();
+                await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted);
+            }
+
+            await context.JsonAsync(200, FakeAnswers.Vm("a"));
+        });
+
+        var result = await TestCli.For(daemon).InterruptibleAsync(interrupt.Token, "vms", "start", "a", "b", "c", "--wait");
+
+        Assert.Equal(ExitCodes.Interrupted, result.ExitCode);
+        Assert.Contains("\na     running", result.Output, StringComparison.Ordinal);
+        Assert.Contains("volantd goes on with VM 'b'", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("'c'", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Ctrl_c_ends_following_with_its_own_exit_code()
     {
         using var interrupt = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);

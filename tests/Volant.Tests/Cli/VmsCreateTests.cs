@@ -135,6 +135,7 @@ public sealed class VmsCreateTests : IDisposable
         Assert.Equal(0, result.ExitCode);
         daemon.AssertSaw("POST /api/v1/vms?wait=ready&timeout=30");
         Assert.Contains("running", result.Output, StringComparison.Ordinal);
+        Assert.StartsWith("\r\x1b[2KWaiting for VM 'web' to be ready: 0 s", result.Error, StringComparison.Ordinal);
         Assert.EndsWith("\r\x1b[2K", result.Error, StringComparison.Ordinal);
     }
 
@@ -185,6 +186,19 @@ public sealed class VmsCreateTests : IDisposable
         var result = await TestCli.For(daemon).RunAsync("vms", "create", "web", "--plugin", "hello", "--wait", "--timeout", "5");
 
         Assert.Equal(ExitCodes.TimedOut, result.ExitCode);
+        Assert.StartsWith("Error: VM 'web' is not ready after 5 s.\nHint: volantd goes on", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_daemon_that_waits_longer_than_it_was_asked_to_is_given_up_on()
+    {
+        await using var daemon = await FakeDaemon.StartAsync((context, _) => Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted));
+
+        // A clock that lets 35 s pass at once: the 5 s of the wait and 30 s more.
+        var result = await TestCli.For(daemon, new JumpingClock(TimeSpan.FromSeconds(35))).RunAsync("vms", "create", "web", "--plugin", "hello", "--wait", "--timeout", "5");
+
+        Assert.Equal(ExitCodes.TimedOut, result.ExitCode);
+        Assert.Contains("within 35 s.\nHint: volantd goes on", result.Error, StringComparison.Ordinal);
     }
 
     [Fact]
