@@ -119,7 +119,7 @@ internal static class DaemonEnvironment
     }
 
     private static IPNetwork ParseSubnet(string text) =>
-        IPNetwork.TryParse(text, out var network) && network.BaseAddress.AddressFamily == AddressFamily.InterNetwork && network.PrefixLength is >= 16 and <= 30
+        IPNetwork.TryParse(text, out var network) && text.StartsWith($"{network.BaseAddress}/", StringComparison.Ordinal) && network.BaseAddress.AddressFamily == AddressFamily.InterNetwork && network.PrefixLength is >= 16 and <= 30
             ? network
             : throw Bad("VOLANT_SUBNET", text, "an IPv4 subnet of /16 to /30 without host bits, such as 192.168.127.0/24");
 

@@ -10,8 +10,4 @@ public static class GuestModules
         "virtio_mmio", "virtio_pci", "virtio_console", "virtio_rng", "virtio_blk", "virtio_net",
         "vmw_vsock_virtio_transport", "button", "evdev",
     ];
-
-    /// <summary>Packed too, loaded on demand.</summary>
-    public static IReadOnlyList<string> Optional { get; } =
-        ["virtio_balloon", "overlay", "squashfs", "xfs", "btrfs", "vfat", "isofs", "nls_ascii", "nls_cp437", "fuse", "virtiofs", "pvpanic_pci"];
 }

@@ -37,26 +37,23 @@ public static class ManifestCodec
         try
         {
             bytes = Base64Url.DecodeFromChars(value.AsSpan().TrimEnd('='));
-            if (bytes is [GzipMagic0, GzipMagic1, ..])
-            {
-                bytes = Inflate(bytes);
-            }
+            bytes = bytes is [GzipMagic0, GzipMagic1, ..] ? Inflate(bytes) : bytes;
         }
         catch (Exception e) when (e is FormatException or InvalidDataException)
         {
             throw new FormatException("The manifest argument is neither base64url of gzip nor of JSON.", e);
         }
 
-        return ManifestReader.Read(bytes);
+        return bytes.Length <= ManifestReader.MaxBytes
+            ? ManifestReader.Read(bytes)
+            : throw new FormatException($"The manifest expands to more than {ManifestReader.MaxBytes} bytes.");
     }
 
+    /// <summary>Expands at most one byte more than a manifest may have.</summary>
     private static byte[] Inflate(byte[] compressed)
     {
         using var gzip = new GZipStream(new MemoryStream(compressed), CompressionMode.Decompress);
         var buffer = new byte[ManifestReader.MaxBytes + 1];
-        var length = gzip.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false);
-        return length <= ManifestReader.MaxBytes
-            ? buffer[..length]
-            : throw new FormatException($"The manifest expands to more than {ManifestReader.MaxBytes} bytes.");
+        return buffer[..gzip.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)];
     }
 }

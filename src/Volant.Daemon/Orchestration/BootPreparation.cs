@@ -12,7 +12,7 @@ namespace Volant.Daemon.Orchestration;
 
 /// <summary>Kernel and initramfs of a launch, staged and checked before anything is recorded.</summary>
 /// <param name="Kernel">Kernel image.</param>
-/// <param name="Initramfs">Initramfs in the cache, kernel modules included.</param>
+/// <param name="Initramfs">Initramfs in the cache, unpacked, kernel modules included.</param>
 internal sealed record StagedBoot(string Kernel, string Initramfs);
 
 /// <summary>Turns a plan into what a launcher needs: stages the boot media and writes what the guest is told (design §6).</summary>
@@ -24,8 +24,10 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
     {
         var kernel = await FindKernelAsync(plan, cancellationToken);
         var initramfs = await images.StageAsync(plan.Initramfs, cancellationToken);
+        BootFiles.CheckKernel(kernel);
+        BootFiles.CheckInitramfs(initramfs.Path);
         var modules = $"{kernel}.modules.cpio";
-        return new StagedBoot(kernel, File.Exists(modules) ? await images.WithModulesAsync(modules, initramfs, cancellationToken) : initramfs.Path);
+        return new StagedBoot(kernel, await images.ComposeAsync(File.Exists(modules) ? modules : null, initramfs, cancellationToken));
     }
 
     /// <summary>The whole specification of a launch.</summary>

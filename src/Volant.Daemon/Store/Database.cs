@@ -21,6 +21,7 @@ internal sealed class Database : IAsyncDisposable
     private readonly SqliteConnection _writer;
     private readonly BlockingCollection<IJob> _jobs = new(QueueCapacity);
     private readonly Thread _thread;
+    private bool _closed;
 
     /// <summary>Opens the database, creating it when absent, and migrates it.</summary>
     /// <exception cref="ConfigurationException">The file is unreadable, damaged, not ours, or of a newer version.</exception>
@@ -63,6 +64,7 @@ internal sealed class Database : IAsyncDisposable
     public Task<T> WriteAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
+        ObjectDisposedException.ThrowIf(_closed, this);
         var job = new Job<T>(work);
         return _jobs.TryAdd(job)
             ? job.Result
@@ -80,7 +82,7 @@ internal sealed class Database : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        if (!_jobs.IsAddingCompleted)
+        if (!Interlocked.Exchange(ref _closed, true))
         {
             _jobs.CompleteAdding();
             await Task.Run(_thread.Join);

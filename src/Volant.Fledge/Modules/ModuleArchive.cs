@@ -95,7 +95,7 @@ internal static class ModuleArchive
         var packed = new SortedSet<string>(StringComparer.Ordinal);
         var builtin = new List<string>();
         var missing = new List<string>();
-        foreach (var name in GuestModules.Essential.Concat(GuestModules.Optional))
+        foreach (var name in GuestModules.Essential)
         {
             if (index.FindPath(name) is { } path)
             {
