@@ -16,6 +16,15 @@ internal sealed class CliException(int exitCode, string message, Exception? inne
     /// <summary>Stable machine word: the daemon's, or one of ours for what never reached the daemon.</summary>
     public string? Code { get; init; }
 
+    /// <summary>HTTP status of the daemon's refusal; null when the failure is ours.</summary>
+    public int? Status { get; init; }
+
+    /// <summary>Whether what was named does not exist.</summary>
+    public bool IsNotFound => Status == 404;
+
+    /// <summary>Whether the daemon does not let this caller in, whatever is asked.</summary>
+    public bool IsDenied => Status is 401 or 403;
+
     /// <summary>The offending fields.</summary>
     public IReadOnlyList<FieldError> Fields { get; init; } = [];
 

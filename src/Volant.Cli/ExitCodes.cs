@@ -1,31 +1,22 @@
 namespace Volant.Cli;
 
-/// <summary>What <c>volar</c> exits with. Scripts rely on these numbers: never renumbered.</summary>
+/// <summary>What <c>volar</c> exits with. Scripts rely on these numbers (contract §8): never renumbered.</summary>
 internal static class ExitCodes
 {
     /// <summary>Done.</summary>
     public const int Ok = 0;
 
-    /// <summary>The operation failed, or the daemon refused it for a reason that has no code of its own.</summary>
+    /// <summary>The operation failed, or the daemon refused it.</summary>
     public const int Failed = 1;
 
     /// <summary>The command line is wrong; nothing was attempted.</summary>
     public const int Usage = 2;
 
-    /// <summary>What the command names does not exist.</summary>
-    public const int NotFound = 3;
-
-    /// <summary>The operation conflicts with the current state: name taken, plugin in use or disabled.</summary>
-    public const int Conflict = 4;
-
     /// <summary>The daemon cannot be reached, or the connection broke before it answered.</summary>
-    public const int Unreachable = 5;
-
-    /// <summary>No key, a wrong key, or an address that is not allowed.</summary>
-    public const int Denied = 6;
+    public const int Unreachable = 3;
 
     /// <summary>Waiting took longer than the limit.</summary>
-    public const int TimedOut = 7;
+    public const int TimedOut = 4;
 
     /// <summary>Interrupted by Ctrl-C or SIGTERM.</summary>
     public const int Interrupted = 130;
@@ -37,12 +28,9 @@ internal static class ExitCodes
     public static IReadOnlyList<(int Code, string Meaning)> Table { get; } =
     [
         (Ok, "done"),
-        (Failed, "the operation failed"),
+        (Failed, "refused or failed"),
         (Usage, "wrong command line"),
-        (NotFound, "no such VM, plugin or artifact"),
-        (Conflict, "conflict with the current state"),
         (Unreachable, "the daemon cannot be reached"),
-        (Denied, "key missing or wrong, or address not allowed"),
         (TimedOut, "timed out waiting"),
         (Interrupted, "interrupted"),
     ];

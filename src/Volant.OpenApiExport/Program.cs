@@ -6,6 +6,24 @@ using Microsoft.OpenApi;
 using Volant.Daemon;
 using Volant.OpenApiExport;
 
+string? output = null;
+string? server = null;
+for (var i = 0; i < args.Length; i += 2)
+{
+    switch (args[i])
+    {
+        case "--output" when i + 1 < args.Length:
+            output = args[i + 1];
+            break;
+        case "--server" when i + 1 < args.Length:
+            server = args[i + 1];
+            break;
+        default:
+            await Console.Error.WriteLineAsync("usage: openapi-export [--output FILE] [--server URL]     prints the API's OpenAPI document; FILE '-' or none is standard output");
+            return args[i] is "--help" or "-h" ? 0 : 2;
+    }
+}
+
 // The endpoints are mapped and described; nothing is opened, listened on or launched.
 var options = DaemonEnvironment.Read(new Dictionary<string, string>(StringComparer.Ordinal));
 await using var app = DaemonHost.Build(options, services =>
@@ -16,7 +34,21 @@ await using var app = DaemonHost.Build(options, services =>
 await app.StartAsync();
 var provider = app.Services.GetRequiredKeyedService<IOpenApiDocumentProvider>("v1");
 var document = await provider.GetOpenApiDocumentAsync();
-await Console.Out.WriteLineAsync(await document.SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1));
+if (server is not null)
+{
+    document.Servers = [new OpenApiServer { Url = server }];
+}
+
+var text = await document.SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1) + "\n";
+if (output is null or "-")
+{
+    await Console.Out.WriteAsync(text);
+}
+else
+{
+    await File.WriteAllTextAsync(output, text);
+}
+
 return 0;
 
 namespace Volant.OpenApiExport

@@ -19,7 +19,7 @@ public sealed class CommandLineTests(Workspace workspace) : IAsyncLifetime
         Assert.Contains("probe", await SucceedsAsync("plugins", "list"), StringComparison.Ordinal);
         Assert.Contains("volant://sha256/", await SucceedsAsync("plugins", "show", "probe"), StringComparison.Ordinal);
         await SucceedsAsync("plugins", "remove", "probe");
-        Assert.Equal(3, (await _daemon.VolarAsync("plugins", "show", "probe")).ExitCode);
+        Assert.Equal(1, (await _daemon.VolarAsync("plugins", "show", "probe")).ExitCode);
     }
 
     [Fact]
@@ -33,24 +33,24 @@ public sealed class CommandLineTests(Workspace workspace) : IAsyncLifetime
         Assert.Single(JsonSerializer.Deserialize(await SucceedsAsync("vms", "list", "--output", "json"), ContractsJson.Default.IReadOnlyListVm)!);
         Assert.Contains("test-workload listens", await SucceedsAsync("vms", "logs", "web"), StringComparison.Ordinal);
         var inUse = await _daemon.VolarAsync("plugins", "remove", "probe");
-        Assert.True(inUse.ExitCode == 4, inUse.ToString());
+        Assert.True(inUse.ExitCode == 1, inUse.ToString());
         Assert.Contains("web", inUse.Error, StringComparison.Ordinal);
         await SucceedsAsync("vms", "stop", "web");
         await SucceedsAsync("vms", "start", "web", "--wait");
         await SucceedsAsync("vms", "restart", "web", "--wait");
         await SucceedsAsync("vms", "delete", "web");
-        Assert.Equal(3, (await _daemon.VolarAsync("vms", "get", "web")).ExitCode);
+        Assert.Equal(1, (await _daemon.VolarAsync("vms", "get", "web")).ExitCode);
     }
 
     [Fact]
     public async Task Faults_have_their_exit_codes_and_name_the_next_step()
     {
         var missing = await _daemon.VolarAsync("vms", "create", "web", "--plugin", "nope");
-        Assert.True(missing.ExitCode == 3, missing.ToString());
+        Assert.True(missing.ExitCode == 1, missing.ToString());
         Assert.Contains("volar plugins list", missing.Error, StringComparison.Ordinal);
         Assert.Equal(2, (await _daemon.VolarAsync("vms", "frobnicate")).ExitCode);
         var unreachable = await Command.RunAsync([Workspace.Program("volar"), "--api", "unix:///nonexistent/socket", "vms", "list"]);
-        Assert.True(unreachable.ExitCode == 5, unreachable.ToString());
+        Assert.True(unreachable.ExitCode == 3, unreachable.ToString());
     }
 
     public ValueTask DisposeAsync() => _daemon.DisposeAsync();

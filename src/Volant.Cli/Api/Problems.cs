@@ -32,6 +32,7 @@ internal static class Problems
         return new CliException(ExitOf(status, code), string.IsNullOrWhiteSpace(detail) ? Describe(reply, address) : detail)
         {
             Code = code,
+            Status = status,
             Fields = [.. (problem?.Errors ?? new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal))
                 .SelectMany(field => (field.Value ?? []).Select(message => new FieldError(field.Key, message ?? string.Empty)))],
             Hint = HintOf(status, code),
@@ -42,9 +43,6 @@ internal static class Problems
     private static int ExitOf(int status, string? code) => (status, code) switch
     {
         (_, ErrorCodes.Timeout) or (504, _) => ExitCodes.TimedOut,
-        (401 or 403, _) => ExitCodes.Denied,
-        (404, _) => ExitCodes.NotFound,
-        (409 or 412, _) => ExitCodes.Conflict,
         _ => ExitCodes.Failed,
     };
 

@@ -48,7 +48,7 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
             {
                 await act(name);
             }
-            catch (CliException e) when (e.ExitCode is not (ExitCodes.Unreachable or ExitCodes.Denied or ExitCodes.Interrupted))
+            catch (CliException e) when (!e.IsDenied && e.ExitCode is not (ExitCodes.Unreachable or ExitCodes.Interrupted))
             {
                 Talk.EndProgress();
                 ErrorReport.Write(scope.Error, e, Json);

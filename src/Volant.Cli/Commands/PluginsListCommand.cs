@@ -55,7 +55,7 @@ internal static class PluginsListCommand
             {
                 manifests.Add(await run.Client.GetPluginAsync(name, cancellationToken));
             }
-            catch (CliException e) when (e.ExitCode == ExitCodes.NotFound)
+            catch (CliException e) when (e.IsNotFound)
             {
                 // Removed since the list was made.
             }

@@ -22,7 +22,7 @@ internal static class VmsDeleteCommand
                     await run.Client.DeleteVmAsync(name, cancellationToken);
                     run.Talk.Say($"Deleted VM '{name}'.");
                 }
-                catch (CliException e) when (e.ExitCode == ExitCodes.NotFound && parsed.GetValue(ignore))
+                catch (CliException e) when (e.IsNotFound && parsed.GetValue(ignore))
                 {
                     run.Talk.Say($"There is no VM '{name}'.");
                 }

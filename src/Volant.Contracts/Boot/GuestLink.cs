@@ -14,7 +14,7 @@ public static class GuestLink
     public const string PortName = "org.volant.agent.0";
 
     /// <summary>Vsock port that the agent listens on: HTTP/2 with prior knowledge.</summary>
-    public const int VsockPort = 1024;
+    public const int VsockPort = 8080;
 
     /// <summary>Length of the key and of the nonce, in bytes.</summary>
     public const int KeyLength = 16;

@@ -8,13 +8,13 @@ public sealed class ErrorMappingTests
 {
     [Theory]
     [InlineData(400, ErrorCodes.InvalidRequest, ExitCodes.Failed, null)]
-    [InlineData(401, ErrorCodes.Unauthorized, ExitCodes.Denied, "VOLANT_API_KEY")]
-    [InlineData(403, ErrorCodes.Forbidden, ExitCodes.Denied, "VOLANT_API_ALLOW_CIDR")]
-    [InlineData(404, ErrorCodes.VmNotFound, ExitCodes.NotFound, "volar vms list")]
-    [InlineData(404, ErrorCodes.PluginNotFound, ExitCodes.NotFound, "volar plugins list")]
-    [InlineData(409, ErrorCodes.VmExists, ExitCodes.Conflict, "volar vms delete")]
-    [InlineData(409, ErrorCodes.PluginInUse, ExitCodes.Conflict, "volar vms list --plugin")]
-    [InlineData(412, ErrorCodes.VersionConflict, ExitCodes.Conflict, null)]
+    [InlineData(401, ErrorCodes.Unauthorized, ExitCodes.Failed, "VOLANT_API_KEY")]
+    [InlineData(403, ErrorCodes.Forbidden, ExitCodes.Failed, "VOLANT_API_ALLOW_CIDR")]
+    [InlineData(404, ErrorCodes.VmNotFound, ExitCodes.Failed, "volar vms list")]
+    [InlineData(404, ErrorCodes.PluginNotFound, ExitCodes.Failed, "volar plugins list")]
+    [InlineData(409, ErrorCodes.VmExists, ExitCodes.Failed, "volar vms delete")]
+    [InlineData(409, ErrorCodes.PluginInUse, ExitCodes.Failed, "volar vms list --plugin")]
+    [InlineData(412, ErrorCodes.VersionConflict, ExitCodes.Failed, null)]
     [InlineData(413, ErrorCodes.TooLarge, ExitCodes.Failed, null)]
     [InlineData(422, ErrorCodes.Unsupported, ExitCodes.Failed, null)]
     [InlineData(500, ErrorCodes.Internal, ExitCodes.Failed, null)]
@@ -65,7 +65,7 @@ public sealed class ErrorMappingTests
 
         var result = await TestCli.For(daemon).RunAsync("vms", "get", "web", "--output", "json");
 
-        Assert.Equal(ExitCodes.NotFound, result.ExitCode);
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
         Assert.Empty(result.Output);
         Assert.Equal("{\n  \"code\": \"vm_not_found\",\n  \"detail\": \"No VM 'web'.\",\n  \"trace_id\": \"t\"\n}\n", result.Error);
     }

@@ -85,7 +85,7 @@ public sealed class PluginCommandTests
         var refused = await TestCli.For(daemon).RunAsync("plugins", "remove", "hello");
 
         Assert.Equal(new CliResult(0, string.Empty, "Removed plugin 'hello'.\n"), removed);
-        Assert.Equal(ExitCodes.Conflict, refused.ExitCode);
+        Assert.Equal(ExitCodes.Failed, refused.ExitCode);
         daemon.AssertSaw("DELETE /api/v1/plugins/hello", "DELETE /api/v1/plugins/hello");
     }
 }

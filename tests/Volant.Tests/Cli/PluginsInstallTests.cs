@@ -178,7 +178,7 @@ public sealed class PluginsInstallTests : IDisposable
 
         var result = await TestCli.For(daemon).RunAsync("plugins", "install", file);
 
-        Assert.Equal(ExitCodes.Denied, result.ExitCode);
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
         Assert.Contains("Error: The key is wrong.", result.Error, StringComparison.Ordinal);
     }
 

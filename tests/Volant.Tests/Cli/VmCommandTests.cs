@@ -149,7 +149,7 @@ public sealed class VmCommandTests
 
         var result = await TestCli.For(daemon).RunAsync("vms", "delete", "a", "gone", "busy", "b", "a");
 
-        Assert.Equal(ExitCodes.NotFound, result.ExitCode);
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
         daemon.AssertSaw("DELETE /api/v1/vms/a", "DELETE /api/v1/vms/gone", "DELETE /api/v1/vms/busy", "DELETE /api/v1/vms/b");
         Assert.Contains("Deleted VM 'b'.", result.Error, StringComparison.Ordinal);
         Assert.Contains("Error: There is no VM 'gone'.", result.Error, StringComparison.Ordinal);
@@ -165,7 +165,7 @@ public sealed class VmCommandTests
         var strict = await TestCli.For(daemon).RunAsync("vms", "delete", "web");
         var lenient = await TestCli.For(daemon).RunAsync("vms", "delete", "web", "--ignore-not-found");
 
-        Assert.Equal(ExitCodes.NotFound, strict.ExitCode);
+        Assert.Equal(ExitCodes.Failed, strict.ExitCode);
         Assert.Equal(ExitCodes.Ok, lenient.ExitCode);
     }
 
@@ -216,7 +216,7 @@ public sealed class VmCommandTests
 
         var result = await TestCli.For(daemon).RunAsync("vms", "stop", "b", "a", "-o", "json");
 
-        Assert.Equal(ExitCodes.NotFound, result.ExitCode);
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
         Assert.Equal("a", JsonElement.Parse(result.Output)[0].GetProperty("name").GetString());
     }
 
