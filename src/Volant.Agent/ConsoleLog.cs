@@ -1,6 +1,6 @@
+using System.ComponentModel;
 using System.Globalization;
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 
 namespace Volant.Agent;
 
@@ -14,17 +14,17 @@ internal sealed class ConsoleLog : IDisposable
     /// <summary>Most bytes that wait to be written.</summary>
     public const int MaxQueued = 512 * 1024;
 
-    private readonly SafeFileHandle _console;
+    private readonly Action<byte[]> _write;
     private readonly object _gate = new();
     private readonly Queue<byte[]> _lines = new();
     private int _queued;
     private long _dropped;
     private bool _isWriting;
 
-    /// <summary>Writes to <paramref name="console"/>, which stays the caller's.</summary>
-    public ConsoleLog(SafeFileHandle console)
+    /// <summary>Writes lines with <paramref name="write"/>, which may block and may fail with a <see cref="Win32Exception"/>.</summary>
+    public ConsoleLog(Action<byte[]> write)
     {
-        _console = console;
+        _write = write;
         new Thread(Run, maxStackSize: 256 * 1024) { IsBackground = true, Name = "console" }.Start();
     }
 
@@ -95,9 +95,9 @@ internal sealed class ConsoleLog : IDisposable
 
             try
             {
-                RandomAccess.Write(_console, line, 0);
+                _write(line);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ObjectDisposedException)
+            catch (Win32Exception)
             {
                 // A console that cannot be written leaves nowhere to say so.
             }

@@ -1,4 +1,3 @@
-using Microsoft.Win32.SafeHandles;
 using Volant.Agent.Boot;
 using Volant.Agent.Power;
 using Volant.Linux.Kernel;
@@ -27,8 +26,7 @@ internal static class Program
             TryRedirect(problems);
         }
 
-        using var output = new SafeFileHandle(1, ownsHandle: false);
-        using var console = new ConsoleLog(output);
+        using var console = new ConsoleLog(static line => StandardOutput.Write(line));
         AppDomain.CurrentDomain.UnhandledException += (_, e) => Die(console, isInit, e.ExceptionObject);
         try
         {

@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging;
@@ -20,7 +19,6 @@ internal sealed class AgentServer : IDisposable
     private readonly KestrelServer _server;
 
     /// <summary>Prepares a server that tells its errors to <paramref name="console"/>.</summary>
-    [SuppressMessage("Reliability", "CA2000", Justification = "The loggers hold nothing.")]
     public AgentServer(ConsoleLog console)
     {
         var options = new KestrelServerOptions

@@ -67,8 +67,11 @@ internal sealed class LinkConnection(SerialLink link, byte[] echo) : AsyncOnlySt
         var result = await _received.Reader.ReadAsync(cancellationToken);
         var taken = result.Buffer.Slice(0, Math.Min(buffer.Length, result.Buffer.Length));
         taken.CopyTo(buffer.Span);
+
+        // Before the advance, which gives the segments back and with them the length.
+        var count = (int)taken.Length;
         _received.Reader.AdvanceTo(taken.End);
-        return (int)taken.Length;
+        return count;
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using Volant.Contracts.Boot;
@@ -12,7 +11,6 @@ namespace Volant.Agent.Transport;
 /// <param name="http1">Takes connections that speak HTTP/1.1.</param>
 /// <param name="console">Where troubles are told.</param>
 /// <param name="clock">Clock of the waits.</param>
-[SuppressMessage("Reliability", "CA2000", Justification = "The HTTP server disposes of each connection, and each connection of its stream.")]
 internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, ConsoleLog console, TimeProvider clock)
 {
     private const int TcpBacklog = 128;

@@ -36,7 +36,6 @@ internal sealed class StreamListenerFactory : IConnectionListenerFactory, IConne
     public bool CanBind(EndPoint endpoint) => endpoint is StreamEndPoint;
 
     /// <inheritdoc/>
-    [SuppressMessage("Reliability", "CA2000", Justification = "The server disposes of its listeners.")]
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
         new(new Listener((StreamEndPoint)endpoint));
 

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Diagnostics.CodeAnalysis;
 using Volant.Linux.Kernel;
 using Volant.Linux.Processes;
 
@@ -116,7 +115,6 @@ internal sealed class Child(ChildReaper reaper, int pid, TaskCompletionSource<Pr
     public int Pid => pid;
 
     /// <summary>Completes when it has ended.</summary>
-    [SuppressMessage("Usage", "VSTHRD003", Justification = "The reaper's thread completes it and waits for nobody.")]
     public Task<ProcessExit> WaitForExitAsync() => exit.Task;
 
     /// <summary>Signals it and its process group; false when it has ended.</summary>

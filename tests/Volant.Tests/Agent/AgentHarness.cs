@@ -1,0 +1,125 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Logging;
+using Volant.Agent;
+using Volant.Agent.Http;
+using Volant.Agent.Transport;
+using Volant.Agent.Workloads;
+using Volant.Contracts.Api;
+
+namespace Volant.Tests.Agent;
+
+/// <summary>The agent's HTTP server over a serial link, in front of a real HTTP server in this process.</summary>
+internal sealed class AgentHarness : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly ConsoleLog _console;
+    private readonly AgentServer _server;
+    private readonly HostSocket _pipe = new();
+    private readonly WebApplication? _workload;
+    private readonly byte[] _key = Guid.NewGuid().ToByteArray();
+    private Task _link = Task.CompletedTask;
+
+    private AgentHarness(WebApplication? workload)
+    {
+        _workload = workload;
+        _console = new ConsoleLog(Lines.Enqueue);
+        _server = new AgentServer(_console);
+    }
+
+    /// <summary>What the agent wrote to its console.</summary>
+    public System.Collections.Concurrent.ConcurrentQueue<byte[]> Lines { get; } = new();
+
+    public AgentStatus Status { get; } = new(TimeProvider.System);
+
+    /// <summary>How often the link was opened.</summary>
+    public int Openings { get; private set; }
+
+    /// <summary>Why the shutdown was asked for, if it was.</summary>
+    public TaskCompletionSource<string> ShutDown { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The host's stream of the last opening.</summary>
+    public Stream? Raw { get; private set; }
+
+    public AgentServer Server => _server;
+
+    /// <summary>Starts agent and workload; <paramref name="workload"/> configures the latter.</summary>
+    public static async Task<AgentHarness> StartAsync(Action<WebApplication> workload, CancellationToken cancellationToken)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseKestrel(o => o.Limits.MaxRequestBodySize = null).UseUrls("http://127.0.0.1:0");
+        var app = builder.Build();
+        app.UseWebSockets();
+        workload(app);
+        await app.StartAsync(cancellationToken);
+        var harness = await StartAsync(new Uri(app.Urls.Single()), app, cancellationToken);
+        harness.Running();
+        return harness;
+    }
+
+    /// <summary>Starts the agent in front of whatever listens at <paramref name="baseUrl"/>.</summary>
+    public static async Task<AgentHarness> StartAsync(Uri baseUrl, WebApplication? workload, CancellationToken cancellationToken)
+    {
+        var harness = new AgentHarness(workload);
+        var target = WorkloadTarget.Parse(baseUrl.ToString());
+        var application = new AgentApplication(harness.Status, new PassThrough(target, harness.Status, TimeProvider.System), why => harness.ShutDown.TrySetResult(why));
+        await harness._server.StartAsync(application, cancellationToken);
+        var http2 = harness._server.Http2;
+        var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2)), TimeProvider.System);
+        harness._link = link.RunAsync(harness._stop.Token);
+        return harness;
+    }
+
+    /// <summary>Tells the agent that the workload runs.</summary>
+    public void Running() => Status.SetWorkload(new WorkloadState { Status = WorkloadStatus.Running, Pid = 1 });
+
+    /// <summary>A client over the link, on one connection.</summary>
+    public (HttpClient Client, SocketsHttpHandler Handler) Connect()
+    {
+        var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            EnableMultipleHttp2Connections = false,
+            ConnectCallback = async (_, cancellationToken) =>
+            {
+                Openings++;
+                Raw = await _pipe.ConnectAsync(cancellationToken);
+                return await SerialLinkClient.OpenAsync(Raw, _key, cancellationToken);
+            },
+        };
+        var client = new HttpClient(handler)
+        {
+            BaseAddress = new Uri("http://guest"),
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
+        return (client, handler);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        try
+        {
+            await _link.WaitAsync(CancellationToken.None);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            // Its end.
+        }
+
+        _server.Dispose();
+        _pipe.Dispose();
+        _console.Dispose();
+        if (_workload is not null)
+        {
+            await _workload.DisposeAsync();
+        }
+
+        _stop.Dispose();
+    }
+}
