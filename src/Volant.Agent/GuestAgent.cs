@@ -40,7 +40,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         using var server = new AgentServer(console);
         await server.StartAsync(new AgentApplication(_status, passThrough, ShutDown), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
-        console.Say($"agent {GuestFacts.AgentVersion} up after {_status.Current.UptimeMs} ms");
+        console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;

@@ -109,13 +109,13 @@ internal sealed class AgentStatus(TimeProvider clock)
         var message = string.Join(' ', _entry.Problem is { } problem && !isReady ? [.. _notes, problem] : _notes);
         return new AgentState
         {
-            Version = _entry.Version,
+            Revision = _entry.Version,
             Status = "ok",
             Ready = isReady,
-            AgentVersion = GuestFacts.AgentVersion,
+            Version = GuestFacts.AgentVersion,
             Hostname = GuestFacts.Hostname,
             Kernel = GuestFacts.Kernel,
-            UptimeMs = GuestFacts.UptimeMs,
+            Uptime = GuestFacts.UptimeMs / 1000.0,
             Addresses = GuestFacts.Addresses,
             Workload = _entry.Workload with { Message = message.Length > 0 ? message : null },
         };

@@ -2,13 +2,13 @@ namespace Volant.Contracts.Api;
 
 /// <summary>What the agent says of itself: <c>GET /healthz</c> of the agent, and <c>GET /v1/agent/state</c>.</summary>
 /// <remarks>
-/// <c>/v1/agent/state?since=N&amp;timeout_ms=M</c> answers when <see cref="Version"/> exceeds N, or after M milliseconds with what is.
+/// <c>/v1/agent/state?since=N&amp;timeout_ms=M</c> answers when <see cref="Revision"/> exceeds N, or after M milliseconds with what is.
 /// Readers must ignore members they do not know: daemon and agent may differ in version.
 /// </remarks>
 public sealed record AgentState
 {
     /// <summary>Rises by one with every change; starts at 1.</summary>
-    public required long Version { get; init; }
+    public required long Revision { get; init; }
 
     /// <summary>"ok" while the agent works.</summary>
     public required string Status { get; init; }
@@ -17,7 +17,7 @@ public sealed record AgentState
     public required bool Ready { get; init; }
 
     /// <summary>Version of the agent program.</summary>
-    public required string AgentVersion { get; init; }
+    public required string Version { get; init; }
 
     /// <summary>Host name of the guest.</summary>
     public required string Hostname { get; init; }
@@ -25,8 +25,8 @@ public sealed record AgentState
     /// <summary>Release of the guest kernel.</summary>
     public required string Kernel { get; init; }
 
-    /// <summary>Milliseconds since the guest kernel started.</summary>
-    public required long UptimeMs { get; init; }
+    /// <summary>Seconds since the guest kernel started, to the millisecond.</summary>
+    public required double Uptime { get; init; }
 
     /// <summary>IPv4 addresses of the guest, loopback left out.</summary>
     public IReadOnlyList<string>? Addresses { get; init; }

@@ -96,15 +96,15 @@ internal sealed partial class VmSupervisor(
     {
         var started = clock.GetTimestamp();
         var lastAnswer = (long?)null;
-        var version = 0L;
+        var revision = 0L;
         var ready = vm.Vm.Ready;
         while (!run.Ended.IsCancellationRequested)
         {
             try
             {
-                var state = await run.Guest.GetStateAsync(version, StateWait, run.Ended);
+                var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
                 lastAnswer = clock.GetTimestamp();
-                version = state.Version;
+                revision = state.Revision;
                 if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
                     ready = state.Ready;
@@ -117,7 +117,7 @@ internal sealed partial class VmSupervisor(
             }
             catch (Exception e)
             {
-                version = 0;
+                revision = 0;
                 if (ready && lastAnswer is { } seen && clock.GetElapsedTime(seen) > LostAfter)
                 {
                     ready = false;

@@ -342,7 +342,7 @@ public sealed class PassThroughTests
         var first = await client.GetFromJsonAsync("/v1/agent/state", ContractsJson.Default.AgentState, Token);
         Assert.NotNull(first);
 
-        var next = client.GetFromJsonAsync($"/v1/agent/state?since={first.Version}&timeout_ms=60000", ContractsJson.Default.AgentState, Token);
+        var next = client.GetFromJsonAsync($"/v1/agent/state?since={first.Revision}&timeout_ms=60000", ContractsJson.Default.AgentState, Token);
         agent.Status.SetHealth(null);
         Assert.True((await next)!.Ready);
 

@@ -10,7 +10,7 @@ namespace Volant.Tests.Guests;
 internal sealed class FakeAgent : IAsyncDisposable
 {
     public const string State =
-        """{"version":7,"status":"ok","ready":true,"agent_version":"1.2","hostname":"g","kernel":"6.1","uptime_ms":12,"workload":{"status":"running","pid":9},"from_the_future":{"x":[1]}}""";
+        """{"revision":7,"status":"ok","ready":true,"version":"1.2","hostname":"g","kernel":"6.1","uptime":0.012,"workload":{"status":"running","pid":9},"from_the_future":{"x":[1]}}""";
 
     private readonly WebApplication _app;
     private readonly TaskCompletionSource _shutdown = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -47,7 +47,7 @@ public sealed class GuestClientTests : IAsyncLifetime
 
         var state = await client.GetStateAsync(41, TimeSpan.FromMilliseconds(2500), Cancelled);
 
-        Assert.Equal((7, true, "running", 9), (state.Version, state.Ready, state.Workload.Status, state.Workload.Pid));
+        Assert.Equal((7, true, "running", 9), (state.Revision, state.Ready, state.Workload.Status, state.Workload.Pid));
         Assert.Equal("?since=41&timeout_ms=2500", query);
     }
 
@@ -118,7 +118,7 @@ public sealed class GuestClientTests : IAsyncLifetime
 
         Assert.Equal(ErrorCodes.AgentUnreachable, (await Assert.ThrowsAsync<VolantException>(() => interrupted)).Code);
         _agent.OnState = FakeAgent.AnswerAsync;
-        Assert.Equal(7, (await client.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Version);
+        Assert.Equal(7, (await client.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Revision);
         Assert.Equal(2, _port.Connections);
     }
 
@@ -136,7 +136,7 @@ public sealed class GuestClientTests : IAsyncLifetime
         }
 
         await using var last = NewClient();
-        Assert.Equal(7, (await last.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Version);
+        Assert.Equal(7, (await last.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Revision);
     }
 
     [Fact]
@@ -150,7 +150,7 @@ public sealed class GuestClientTests : IAsyncLifetime
         _port.RestartGuest();
 
         await using var next = NewClient();
-        Assert.Equal(7, (await next.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Version);
+        Assert.Equal(7, (await next.GetStateAsync(0, TimeSpan.Zero, Cancelled)).Revision);
     }
 
     [Fact]
