@@ -42,7 +42,7 @@ internal sealed class CannedServer : IAsyncDisposable
                 await stream.WriteAsync(answer);
             }
         }
-        catch (Exception e) when (e is SocketException or IOException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or IOException or ObjectDisposedException or InvalidOperationException)
         {
             // Stopped.
         }
