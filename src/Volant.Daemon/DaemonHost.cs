@@ -23,8 +23,11 @@ internal static class DaemonHost
     /// <param name="customize">Last word on the services; for tests and <c>openapi-export</c>.</param>
     public static WebApplication Build(DaemonOptions options, Action<IServiceCollection>? customize = null)
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Configuration.Sources.Clear();
+        // Empty: no appsettings.json from the working directory, and none of the watchers that come with it.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Host.UseConsoleLifetime();
+        builder.WebHost.UseKestrelCore().UseSockets();
+        builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
         ConfigureParts(builder.Services, options);
@@ -72,7 +75,6 @@ internal static class DaemonHost
             }
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(3));
-        builder.Logging.ClearProviders();
         builder.Logging.AddSimpleConsole(console =>
         {
             console.SingleLine = true;

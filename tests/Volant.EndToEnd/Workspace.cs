@@ -75,7 +75,7 @@ public sealed class Workspace : IAsyncLifetime
             endpoint = "/healthy"
             timeout_ms = 2000
             """);
-        var built = await Command.RunAsync([Program("fledge"), "build", source], TimeSpan.FromSeconds(BuildSeconds));
+        var built = await Command.RunAsync([Program("fledge"), "build", source, "--output", source + "/"], TimeSpan.FromSeconds(BuildSeconds));
         Assert.True(built.ExitCode == 0, built.ToString());
     }
 

@@ -229,16 +229,16 @@ public sealed class WorkloadTests : IDisposable
     [Fact]
     public async Task A_reader_of_the_state_gets_each_change_or_the_state_when_time_is_up()
     {
-        var version = _status.Current.Version;
+        var version = _status.Current.Revision;
         var waiting = _status.WaitAsync(version, TimeSpan.FromSeconds(30), Token);
         Assert.False(waiting.IsCompleted);
         _status.Note("Odd.");
-        Assert.Equal(version + 1, (await waiting).Version);
+        Assert.Equal(version + 1, (await waiting).Revision);
 
         var patient = _status.WaitAsync(version + 1, TimeSpan.FromSeconds(30), Token);
         _clock.Advance(TimeSpan.FromSeconds(30));
-        Assert.Equal(version + 1, (await patient).Version);
-        Assert.Equal(version + 1, (await _status.WaitAsync(0, TimeSpan.Zero, Token)).Version);
+        Assert.Equal(version + 1, (await patient).Revision);
+        Assert.Equal(version + 1, (await _status.WaitAsync(0, TimeSpan.Zero, Token)).Revision);
         Assert.StartsWith("Odd.", _status.Current.Workload.Message, StringComparison.Ordinal);
     }
 
@@ -286,7 +286,7 @@ public sealed class WorkloadTests : IDisposable
         var state = _status.Current;
         while (!condition(state))
         {
-            state = await _status.WaitAsync(state.Version, TimeSpan.FromHours(10), Token);
+            state = await _status.WaitAsync(state.Revision, TimeSpan.FromHours(10), Token);
         }
 
         return state;
