@@ -158,7 +158,7 @@ internal sealed class GuestClient : IAsyncDisposable
         }
         catch (Exception e) when (IsConnectionFault(e, cancellationToken))
         {
-            throw Unreachable(e is HttpRequestException or OperationCanceledException && e.InnerException is { } inner ? inner.Message : e.Message, e);
+            throw Unreachable(CauseOf(e).Message, e);
         }
     }
 
@@ -166,6 +166,17 @@ internal sealed class GuestClient : IAsyncDisposable
     private static bool IsConnectionFault(Exception e, CancellationToken cancellationToken) =>
         e is HttpRequestException or IOException ||
         (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
+
+    /// <summary>The exception below those that only say that something failed.</summary>
+    private static Exception CauseOf(Exception e)
+    {
+        while (e.InnerException is { } inner && (e is HttpRequestException or OperationCanceledException || inner is HttpIOException))
+        {
+            e = inner;
+        }
+
+        return e;
+    }
 
     private static VolantException Unreachable(string why, Exception? cause) =>
         new(ErrorCodes.AgentUnreachable, $"The guest's agent cannot be reached: {why.TrimEnd('.')}.", cause);
