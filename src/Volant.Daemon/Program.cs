@@ -35,6 +35,7 @@ try
     }
 
     using var state = StateLock.Take(options.StateDirectory);
+    ListenSocket.RemoveStale(options.Listen);
     await using var app = DaemonHost.Build(options);
     await app.RunAsync();
     return Success;

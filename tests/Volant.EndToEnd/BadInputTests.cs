@@ -128,7 +128,9 @@ public sealed class BadInputTests(Workspace workspace) : IAsyncLifetime
     [Fact]
     public async Task Oversized_wrong_type_and_foreign_requests_are_refused()
     {
-        using var large = await _daemon.PostAsync("/api/v1/vms", "\"" + new string('x', 2 << 20) + "\"");
+        using var body = new HttpRequestMessage(HttpMethod.Post, "/api/v1/vms") { Content = new StringContent(new string('x', 2 << 20), System.Text.Encoding.UTF8, "application/json") };
+        body.Headers.ExpectContinue = true;
+        using var large = await _daemon.Client.SendAsync(body, Cancel);
         Assert.Equal(ErrorCodes.TooLarge, (await _daemon.ProblemAsync(large, 413)).Code);
         using var form = await _daemon.Client.PostAsync("/api/v1/vms", new FormUrlEncodedContent([]), Cancel);
         Assert.Equal(ErrorCodes.UnsupportedMediaType, (await _daemon.ProblemAsync(form, 415)).Code);

@@ -1,6 +1,7 @@
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
+using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
 using Volant.Daemon;
 using Volant.Daemon.Artifacts;
@@ -20,8 +21,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public OrchestratorFixture()
     {
         Directory.CreateDirectory(Path.Combine(Root, "images"));
-        File.WriteAllText(Path.Combine(Root, "kernel"), "kernel");
-        File.WriteAllText(Path.Combine(Root, "images", "initramfs"), "initramfs");
+        File.WriteAllBytes(Path.Combine(Root, "kernel"), BzImageHeader());
+        File.WriteAllBytes(Path.Combine(Root, "images", "initramfs"), CpioHeader.EncodeArchive([("init", 0b111_101_101, "#!"u8.ToArray())]));
         Options = DaemonEnvironment.Read(new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["HOME"] = Root,
@@ -85,6 +86,16 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Recovery.StopAsync(CancellationToken.None);
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
+    }
+
+    /// <summary>As much of a kernel as the daemon looks at.</summary>
+    private static byte[] BzImageHeader()
+    {
+        var header = new byte[0x400];
+        header[0x1fe] = 0x55;
+        header[0x1ff] = 0xaa;
+        "HdrS"u8.CopyTo(header.AsSpan(0x202));
+        return header;
     }
 
     private static string[] Entries(string directory) => Directory.Exists(directory) ? Directory.GetFileSystemEntries(directory) : [];
