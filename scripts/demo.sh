@@ -12,11 +12,12 @@ esac
 say() { printf '\n== %s\n' "$*"; }
 vm=demo
 kernel=$PWD/.cache/kernel
-daemon=
 tmp=
 
 cleanup() {
     status=$?
+    # The only background process is volantd; a signal may come before its number is kept.
+    daemon=${daemon-${!-}}
     trap - EXIT
     trap '' INT TERM HUP
     if [ -n "$daemon" ] && { [ -z "$keep" ] || [ $status -ne 0 ]; }; then

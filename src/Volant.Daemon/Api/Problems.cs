@@ -68,6 +68,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
     {
         StatusCodes.Status404NotFound => WriteAsync(context, 404, ErrorCodes.NotFound, $"There is nothing at {context.Request.Path}; see /openapi for every route."),
         StatusCodes.Status405MethodNotAllowed => WriteAsync(context, 405, ErrorCodes.InvalidRequest, $"{context.Request.Method} is not allowed on {context.Request.Path}."),
+        StatusCodes.Status413PayloadTooLarge => WriteAsync(context, 413, ErrorCodes.TooLarge, "The request body is larger than the limit of this route."),
         StatusCodes.Status415UnsupportedMediaType => WriteAsync(context, 415, ErrorCodes.UnsupportedMediaType, "The request body must be JSON: send Content-Type: application/json."),
         var status and >= 400 => WriteAsync(context, status, status < 500 ? ErrorCodes.InvalidRequest : ErrorCodes.Internal, ReasonPhrases.GetReasonPhrase(status) + "."),
         _ => Task.CompletedTask,

@@ -37,12 +37,13 @@ internal sealed class HostSocket : IDisposable
 
     private sealed class GuestEnd(Socket listener) : Volant.Agent.Transport.AsyncOnlyStream
     {
+        private readonly Lock _gate = new();
         private Task<Socket>? _accepting;
         private Socket? _host;
 
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            var host = _host ??= await AcceptAsync(cancellationToken);
+            var host = await AcceptAsync(cancellationToken);
             try
             {
                 var count = await host.ReceiveAsync(buffer, cancellationToken);
@@ -51,12 +52,16 @@ internal sealed class HostSocket : IDisposable
                     return count;
                 }
             }
-            catch (SocketException)
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
             {
                 // Left with unread bytes: the same to the guest.
             }
 
-            _host = null;
+            lock (_gate)
+            {
+                _host = _host == host ? null : _host;
+            }
+
             host.Dispose();
             return 0;
         }
@@ -67,7 +72,7 @@ internal sealed class HostSocket : IDisposable
             {
                 try
                 {
-                    var host = _host ?? await AcceptAsync(cancellationToken);
+                    var host = await AcceptAsync(cancellationToken);
                     buffer = buffer[await host.SendAsync(buffer, cancellationToken)..];
                 }
                 catch (Exception e) when (e is SocketException or ObjectDisposedException)
@@ -84,14 +89,30 @@ internal sealed class HostSocket : IDisposable
             base.Dispose(disposing);
         }
 
-        private Task<Socket> AcceptAsync(CancellationToken cancellationToken)
+        /// <summary>The host that is there, or the next one; reader and writer get the same.</summary>
+        private async Task<Socket> AcceptAsync(CancellationToken cancellationToken)
         {
-            if (_accepting is null || _accepting.IsCompleted)
+            Task<Socket> accepting;
+            lock (_gate)
             {
-                _accepting = listener.AcceptAsync(CancellationToken.None).AsTask();
+                if (_host is { } present)
+                {
+                    return present;
+                }
+
+                accepting = _accepting ??= listener.AcceptAsync(CancellationToken.None).AsTask();
             }
 
-            return _accepting.WaitAsync(cancellationToken);
+            var host = await accepting.WaitAsync(cancellationToken);
+            lock (_gate)
+            {
+                if (_accepting == accepting)
+                {
+                    (_host, _accepting) = (host, null);
+                }
+            }
+
+            return host;
         }
     }
 }
