@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Volant.Contracts.Api;
@@ -32,6 +33,10 @@ public sealed partial class ContractsJson : JsonSerializerContext
         NumberHandling = JsonNumberHandling.Strict,
     });
 
+    /// <summary>For answers of the API: quotes and non-ASCII letters in messages stay readable.</summary>
+    /// <remarks>Answers are JSON by their content type and are never embedded in HTML, which is what the stricter encoder guards against.</remarks>
+    public static ContractsJson Readable => field ??= new ContractsJson(new JsonSerializerOptions(Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
     /// <summary>Makes <paramref name="options"/> write exactly what <see cref="Default"/> writes.</summary>
     /// <remarks>Adding the resolver alone is not enough: the host's own naming policy would win.</remarks>
     public static void Apply(JsonSerializerOptions options)
@@ -41,5 +46,6 @@ public sealed partial class ContractsJson : JsonSerializerContext
         options.PropertyNamingPolicy = Default.Options.PropertyNamingPolicy;
         options.DefaultIgnoreCondition = Default.Options.DefaultIgnoreCondition;
         options.NumberHandling = JsonNumberHandling.Strict;
+        options.Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
     }
 }

@@ -60,7 +60,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
                 .GroupBy(field => field.Path, StringComparer.Ordinal)
                 .ToDictionary(group => group.Key, IReadOnlyList<string> (group) => [.. group.Select(field => field.Message)], StringComparer.Ordinal),
         };
-        await context.Response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(problem, ContractsJson.Default.Problem), context.RequestAborted);
+        await context.Response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(problem, ContractsJson.Readable.Problem), context.RequestAborted);
     }
 
     /// <summary>Gives an empty error response of the framework (404, 405) the body that every error has.</summary>
