@@ -15,6 +15,7 @@ internal sealed class TestDaemon : IAsyncDisposable
 
     private readonly Dictionary<string, string> _environment;
     private readonly string? _namespace;
+    private readonly StringBuilder _earlier = new();
     private Command? _daemon;
 
     public TestDaemon(IReadOnlyDictionary<string, string>? environment = null, string? networkNamespace = null)
@@ -94,6 +95,9 @@ internal sealed class TestDaemon : IAsyncDisposable
     {
         _daemon!.Signal(signal);
         await _daemon.Exit.WaitAsync(TimeSpan.FromSeconds(10));
+        _earlier.Append(_daemon.Output).Append(_daemon.Error);
+        _daemon.Dispose();
+        _daemon = null;
         Client.Dispose();
         Client = NewClient();
     }
@@ -173,7 +177,7 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>Everything that was logged: by the daemon, the guests and the hypervisors.</summary>
     public string Logs()
     {
-        var text = new StringBuilder($"=== volantd\n{_daemon?.Output}{_daemon?.Error}\n");
+        var text = new StringBuilder($"=== volantd\n{_earlier}{_daemon?.Output}{_daemon?.Error}\n");
         foreach (var file in System.IO.Directory.Exists(LogDirectory) ? System.IO.Directory.GetFiles(LogDirectory, "*", SearchOption.AllDirectories) : [])
         {
             text.Append("=== ").Append(file).Append('\n').AppendJoin('\n', File.ReadLines(file).TakeLast(40)).Append('\n');

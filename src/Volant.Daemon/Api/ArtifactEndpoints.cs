@@ -12,7 +12,7 @@ internal static class ArtifactEndpoints
     {
         var artifacts = routes.MapGroup("/api/v1/artifacts").WithTags("artifacts");
         artifacts.MapPut("/{sha256}", UploadAsync).WithName("uploadArtifact").WithSummary("Upload a file; it must have this SHA-256")
-            .Accepts<Stream>("application/octet-stream").WithMetadata(new RequestLimit(null)).ProducesProblem(413).ProducesProblem(422).ProducesProblem(507);
+            .WithMetadata(new RequestLimit(null)).ProducesProblem(413).ProducesProblem(422).ProducesProblem(507);
         artifacts.MapMethods("/{sha256}", ["GET", "HEAD"], Find).WithName("getArtifact").WithSummary("Tell whether a file is there").ProducesProblem(404);
     }
 
