@@ -29,6 +29,7 @@ var options = DaemonEnvironment.Read(new Dictionary<string, string>(StringCompar
 await using var app = DaemonHost.Build(options, services =>
 {
     services.RemoveAll<IHostedService>();
+    services.RemoveAll<ILoggerProvider>();
     services.AddSingleton<IServer, NoServer>();
 });
 await app.StartAsync();
