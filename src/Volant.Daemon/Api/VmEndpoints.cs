@@ -52,10 +52,13 @@ internal static class VmEndpoints
     {
         var accepted = clock.GetTimestamp();
         var patience = ParseWait(wait, timeout);
-        var vm = await orchestrator.CreateAsync(request, cancellationToken);
+        var spawned = accepted;
+        var vm = await orchestrator.CreateAsync(request, cancellationToken, () => spawned = clock.GetTimestamp());
 
-        // W3C Server-Timing: how long the control plane needed until the hypervisor ran.
-        context.Response.Headers["Server-Timing"] = string.Create(CultureInfo.InvariantCulture, $"launch;dur={clock.GetElapsedTime(accepted).TotalMilliseconds:0.0}");
+        // W3C Server-Timing: how long the control plane needed until the hypervisor's process existed, and until it answered.
+        context.Response.Headers["Server-Timing"] = string.Create(
+            CultureInfo.InvariantCulture,
+            $"spawn;dur={clock.GetElapsedTime(accepted, spawned).TotalMilliseconds:0.0}, launch;dur={clock.GetElapsedTime(accepted).TotalMilliseconds:0.0}");
         return TypedResults.Created($"/api/v1/vms/{vm.Name}", patience is { } limit ? await orchestrator.WaitReadyAsync(vm.Name, limit, cancellationToken) : vm);
     }
 

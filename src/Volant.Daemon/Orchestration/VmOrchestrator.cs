@@ -36,8 +36,12 @@ internal sealed partial class VmOrchestrator(
     private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(2);
 
     /// <summary>Records a VM and launches it; either it runs when this returns, or nothing of it is left.</summary>
+    /// <param name="request">What is wanted.</param>
+    /// <param name="cancellationToken">Stops the caller from waiting.</param>
+    /// <param name="spawned">Called on any thread the moment the hypervisor's process exists; it must return quickly and not throw.</param>
     /// <exception cref="VolantException">The request is wrong, or the host cannot do it.</exception>
-    public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken) => CreateCoreAsync(request).WaitAsync(cancellationToken);
+    public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null) =>
+        CreateCoreAsync(request, spawned).WaitAsync(cancellationToken);
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
     public Task<Vm> StartAsync(string name, CancellationToken cancellationToken) =>
@@ -110,7 +114,7 @@ internal sealed partial class VmOrchestrator(
         },
         CancellationToken.None);
 
-    private async Task<Vm> CreateCoreAsync(CreateVmRequest request)
+    private async Task<Vm> CreateCoreAsync(CreateVmRequest request, Action? spawned)
     {
         var accepted = clock.GetTimestamp();
         RejectAtOnce(request);
@@ -131,7 +135,7 @@ internal sealed partial class VmOrchestrator(
             });
             events.Publish(supervisor.Describe(vm, VmEventTypes.Created));
             undo.Push("release host resources", _ => resources.ReleaseAsync(vm, keepLogs: false));
-            vm = await BootAsync(owner, vm, plan, boot);
+            vm = await BootAsync(owner, vm, plan, boot, spawned);
             undo.Commit();
             LogCreated(vm.Name, vm.Vm.Pid ?? 0, (long)clock.GetElapsedTime(accepted).TotalMilliseconds);
             return vm.Vm;
@@ -202,17 +206,23 @@ internal sealed partial class VmOrchestrator(
     }
 
     /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
-    private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot)
+    private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot, Action? spawned = null)
     {
         var paths = resources.PathsOf(vm.Vm.Uid);
         var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();
-        var process = await launcher.LaunchAsync(spec, handle => store.SetProcessAsync(vm.Id, handle.Process, CancellationToken.None), CancellationToken.None);
+        var process = await launcher.LaunchAsync(spec, RecordAsync, CancellationToken.None);
         vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
         supervisor.Watch(owner, vm, process, EndpointOf(vm, spec.VsockCid), launched);
         events.Publish(supervisor.Describe(vm, VmEventTypes.Running));
         return vm;
+
+        Task RecordAsync(VmHandle handle)
+        {
+            spawned?.Invoke();
+            return store.SetProcessAsync(vm.Id, handle.Process, CancellationToken.None);
+        }
     }
 
     private async Task<VmRecord> StopInLaneAsync(VmOwner owner, TimeSpan grace)
