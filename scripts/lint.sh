@@ -1,5 +1,5 @@
 #!/bin/bash
-# Checks what no compiler checks: formatting, scripts, and that the documents name only what exists.
+# Checks what the build does not: white space in every file, and the scripts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dotnet format whitespace Volant.slnx --verify-no-changes --no-restore
