@@ -19,8 +19,9 @@ public sealed class BridgedModeTests(Workspace workspace) : IAsyncLifetime
         Assert.SkipUnless(Environment.UserName == "root", "making network namespaces and taps needs root");
         var added = await Command.RunAsync(["ip", "netns", "add", _namespace]);
         Assert.SkipUnless(added.ExitCode == 0, $"this machine refuses network namespaces: {added.Error}");
+        Leftovers.Add(this, RemoveNamespaceAsync);
         await RunAsync("ip", "-n", _namespace, "link", "set", "lo", "up");
-        _daemon = new TestDaemon(networkNamespace: _namespace);
+        _daemon = new TestDaemon(prefix: ["ip", "netns", "exec", _namespace]);
         await _daemon.StartAsync();
         await _daemon.InstallAsync(workspace.ProbeManifest);
     }
@@ -81,7 +82,8 @@ public sealed class BridgedModeTests(Workspace workspace) : IAsyncLifetime
     public async Task An_exhausted_pool_says_so_and_leaves_nothing()
     {
         await using var small = new TestDaemon(
-            new Dictionary<string, string>(StringComparer.Ordinal) { ["VOLANT_SUBNET"] = "10.9.8.0/30", ["VOLANT_HOST_IP"] = "10.9.8.1", ["VOLANT_BRIDGE"] = "vbr9" }, _namespace);
+            new Dictionary<string, string>(StringComparer.Ordinal) { ["VOLANT_SUBNET"] = "10.9.8.0/30", ["VOLANT_HOST_IP"] = "10.9.8.1", ["VOLANT_BRIDGE"] = "vbr9" },
+            ["ip", "netns", "exec", _namespace]);
         await small.StartAsync();
         await small.InstallAsync(workspace.ProbeManifest);
         var only = await small.CreateReadyAsync("a", config: Bridged);
@@ -101,8 +103,11 @@ public sealed class BridgedModeTests(Workspace workspace) : IAsyncLifetime
             Assert.Equal(0, await CountTapsAsync());
         }
 
-        await Command.RunAsync(["ip", "netns", "del", _namespace]);
+        Leftovers.Forget(this);
+        await RemoveNamespaceAsync();
     }
+
+    private Task RemoveNamespaceAsync() => Command.RunAsync(["ip", "netns", "del", _namespace]);
 
     private async Task<int> CountTapsAsync() =>
         JsonDocument.Parse(await RunAsync("ip", "-n", _namespace, "-j", "tuntap", "show")).RootElement.GetArrayLength();

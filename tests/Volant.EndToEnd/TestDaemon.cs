@@ -14,13 +14,15 @@ internal sealed class TestDaemon : IAsyncDisposable
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(20);
 
     private readonly Dictionary<string, string> _environment;
-    private readonly string? _namespace;
+    private readonly IReadOnlyList<string> _prefix;
     private readonly StringBuilder _earlier = new();
     private Command? _daemon;
 
-    public TestDaemon(IReadOnlyDictionary<string, string>? environment = null, string? networkNamespace = null)
+    /// <param name="environment">Variables besides those that keep it in its directory.</param>
+    /// <param name="prefix">A command that becomes the daemon, such as <c>ip netns exec NAME</c>.</param>
+    public TestDaemon(IReadOnlyDictionary<string, string>? environment = null, IReadOnlyList<string>? prefix = null)
     {
-        _namespace = networkNamespace;
+        _prefix = prefix ?? [];
         _environment = new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["VOLANT_DB_PATH"] = Path.Combine(Directory, "state.db"),
@@ -37,6 +39,7 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
 
         Client = NewClient();
+        Leftovers.Add(this, RemoveAsync);
     }
 
     public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("vt-d-").FullName;
@@ -58,8 +61,7 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>Starts the daemon and waits until it is ready.</summary>
     public async Task StartAsync()
     {
-        IReadOnlyList<string> command = _namespace is null ? [Workspace.Program("volantd")] : ["ip", "netns", "exec", _namespace, Workspace.Program("volantd")];
-        _daemon = Command.Start(command, _environment);
+        _daemon = Command.Start([.. _prefix, Workspace.Program("volantd")], _environment);
         var deadline = TimeProvider.System.GetTimestamp();
         while (true)
         {
@@ -211,16 +213,23 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
         finally
         {
-            foreach (var pid in Hypervisors())
-            {
-                using var stray = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-                stray?.Signal(9);
-            }
-
-            _daemon?.Dispose();
-            Client.Dispose();
-            System.IO.Directory.Delete(Directory, recursive: true);
+            Leftovers.Forget(this);
+            await RemoveAsync();
         }
+    }
+
+    private Task RemoveAsync()
+    {
+        _daemon?.Dispose();
+        foreach (var pid in Hypervisors())
+        {
+            using var stray = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
+            stray?.Signal(9);
+        }
+
+        Client.Dispose();
+        System.IO.Directory.Delete(Directory, recursive: true);
+        return Task.CompletedTask;
     }
 
     private async Task DeleteAllAsync()

@@ -172,6 +172,25 @@ public sealed class VsockModeTests(Workspace workspace) : IAsyncLifetime
         Assert.Single(_daemon.Hypervisors());
     }
 
+    [Fact]
+    public async Task No_root_is_needed()
+    {
+        const string Nobody = "65534";
+        Assert.SkipUnless(Environment.UserName == "root", "the other tests run without root here");
+        await using var daemon = new TestDaemon(prefix: ["setpriv", $"--reuid={Nobody}", $"--regid={Nobody}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]);
+        var owned = await Command.RunAsync(["chown", Nobody, daemon.Directory]);
+        Assert.True(owned.ExitCode == 0, owned.ToString());
+        await daemon.StartAsync();
+        await daemon.InstallAsync(workspace.ProbeManifest);
+
+        var vm = await daemon.CreateReadyAsync("web");
+
+        Assert.Contains($"Uid:\t{Nobody}\t{Nobody}", await File.ReadAllTextAsync($"/proc/{vm.Pid}/status", Cancel), StringComparison.Ordinal);
+        Assert.Equal("hello from web", await daemon.Client.GetStringAsync("/api/v1/vms/web/agent/", Cancel));
+        using var bridged = await daemon.PostAsync("/api/v1/vms", """{"name": "b", "plugin": "probe", "config": {"network": {"mode": "bridged"}}}""");
+        Assert.Equal(ErrorCodes.NetworkUnavailable, (await daemon.ProblemAsync(bridged, 503)).Code);
+    }
+
     public ValueTask DisposeAsync() => _daemon.DisposeAsync();
 
     private async Task ReadEventsAsync(string path)

@@ -88,10 +88,10 @@ public sealed class Workspace : IAsyncLifetime
     }
 
     /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
+        await Leftovers.RemoveAllAsync();
         System.IO.Directory.Delete(Directory, recursive: true);
-        return ValueTask.CompletedTask;
     }
 
     internal static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);
