@@ -29,6 +29,9 @@ internal sealed record BenchOptions
 
         """;
 
+    /// <summary>Environment variable for <see cref="VmLinux"/>.</summary>
+    public const string KernelVariable = "VOLANT_KERNEL_VMLINUX";
+
     private const int MaxRounds = 100_000;
 
     /// <summary>Names of the figures to measure, in the order of the report.</summary>
@@ -90,7 +93,7 @@ internal sealed record BenchOptions
             Kernel = Path.Combine(root, ".cache", "kernel"),
             Programs = Path.Combine(root, "dist", "bin"),
             Workload = Path.Combine(root, "artifacts", "publish", "Volant.TestWorkload", "release_linux-x64", "test-workload"),
-            VmLinux = environment("VOLANT_KERNEL_VMLINUX") is { Length: > 0 } set ? Path.GetFullPath(set) : null,
+            VmLinux = environment(KernelVariable) is { Length: > 0 } set ? Path.GetFullPath(set) : null,
         };
         for (var i = 0; i < arguments.Count; i += 2)
         {

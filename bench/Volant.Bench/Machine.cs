@@ -31,9 +31,11 @@ internal static class Machine
             ("load average at start", LoadText),
             ("date", context.Clock.GetUtcNow().ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture)),
             ("revision", await RevisionAsync(context, cancellationToken)),
-            ("command", $"`{string.Join(' ', ["scripts/bench.sh", .. arguments])}`"),
+            ("command", $"`{string.Join(' ', [.. Variable(BenchOptions.KernelVariable), "scripts/bench.sh", .. arguments])}`"),
         ];
     }
+
+    private static string[] Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? [$"{name}={value}"] : [];
 
     private static async Task<string> RevisionAsync(BenchContext context, CancellationToken cancellationToken)
     {
