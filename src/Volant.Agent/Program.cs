@@ -23,7 +23,7 @@ internal static class Program
         if (isInit)
         {
             problems.AddRange(EarlyMounts.MountFirst());
-            TryRedirect(problems);
+            problems.AddRange(Try(() => ConsoleDevice.Redirect("/dev/console")) is { } problem ? [problem] : []);
         }
 
         using var console = new ConsoleLog(static line => StandardOutput.Write(line));
@@ -59,8 +59,8 @@ internal static class Program
 
         problems.AddRange(EarlyMounts.MountRest());
         problems.AddRange(ModuleLoader.OfThisKernel.LoadEssential(KernelVersion.Release));
-        HostName.Set(plan.Hostname);
-        MachinePower.DisableCtrlAltDel();
+        Note(Try(() => HostName.Set(plan.Hostname)));
+        Note(Try(MachinePower.DisableCtrlAltDel));
         Note(GuestNetwork.SetUpLoopback());
         if (plan.Network is { } network)
         {
@@ -79,15 +79,17 @@ internal static class Program
         }
     }
 
-    private static void TryRedirect(List<string> problems)
+    /// <summary>Does what a guest can live without; returns what went wrong.</summary>
+    private static string? Try(Action action)
     {
         try
         {
-            ConsoleDevice.Redirect("/dev/console");
+            action();
+            return null;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            problems.Add($"{e.Message}.");
+            return $"{e.Message}.";
         }
     }
 
