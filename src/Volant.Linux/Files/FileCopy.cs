@@ -21,7 +21,7 @@ public static unsafe partial class FileCopy
     /// <exception cref="Win32Exception">The kernel refused; ENOSPC: the disk is full.</exception>
     /// <exception cref="IOException">Reading or writing failed.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public static long Append(SafeFileHandle source, SafeFileHandle destination, CancellationToken cancellationToken)
+    public static long Append(SafeFileHandle source, SafeFileHandle destination, CancellationToken cancellationToken = default)
     {
         var length = RandomAccess.GetLength(source);
         var start = RandomAccess.GetLength(destination);

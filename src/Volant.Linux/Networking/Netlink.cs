@@ -1,8 +1,6 @@
 using System.ComponentModel;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Volant.Linux.Networking;
 
@@ -11,7 +9,7 @@ namespace Volant.Linux.Networking;
 /// It serves the namespace of the thread that opens it, and one caller at a time. Every method throws <see cref="Win32Exception"/>
 /// with the errno and, where the kernel gives one, its text; none takes longer than 10 s. Needs neither DNS nor any file.
 /// </remarks>
-public sealed class Netlink : IDisposable
+public sealed partial class Netlink : IDisposable
 {
     /// <summary>How often a list is read again because it changed while it was read.</summary>
     private const int MaxDumpAttempts = 16;
@@ -45,7 +43,6 @@ public sealed class Netlink : IDisposable
 
     private const ushort AddressPeer = 1; // IFA_ADDRESS
     private const ushort AddressLocal = 2; // IFA_LOCAL
-    private const ushort AddressBroadcast = 4; // IFA_BROADCAST
 
     private const ushort RouteDestination = 1; // RTA_DST
     private const ushort RouteOutput = 4; // RTA_OIF
@@ -191,7 +188,7 @@ public sealed class Netlink : IDisposable
         _socket.Change(request, 0, $"Changing interface {index}");
     }
 
-    /// <summary>Adds an IPv4 address with the broadcast address of its subnet; one that is there already is kept.</summary>
+    /// <summary>Adds an IPv4 address; one that is there already is kept.</summary>
     public void ReplaceAddress(int index, IPAddress address, int prefixLength)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
@@ -201,12 +198,6 @@ public sealed class Netlink : IDisposable
             .Add(new AddressMessage { Family = FamilyInet, PrefixLength = (byte)prefixLength, Index = index })
             .Attribute(AddressLocal, bytes)
             .Attribute(AddressPeer, bytes);
-        if (prefixLength <= 30)
-        {
-            var host = uint.MaxValue >> prefixLength;
-            request.Attribute(AddressBroadcast, [(byte)(bytes[0] | (host >> 24)), (byte)(bytes[1] | (host >> 16)), (byte)(bytes[2] | (host >> 8)), (byte)(bytes[3] | host)]);
-        }
-
         _socket.Change(request, Create | Replace, $"Adding address {address}/{prefixLength} to interface {index}");
     }
 
@@ -258,83 +249,6 @@ public sealed class Netlink : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 
-    /// <summary>Reads an RTM_NEWLINK message; null when it is another one or too short.</summary>
-    internal static NetworkLink? ReadLink(ushort type, ReadOnlySpan<byte> body)
-    {
-        if (type != NewLink || !MemoryMarshal.TryRead<InterfaceMessage>(body, out var message))
-        {
-            return null;
-        }
-
-        var link = new NetworkLink
-        {
-            Index = message.Index,
-            Name = "",
-            IsUp = (message.Flags & FlagUp) != 0,
-            IsLoopback = (message.Flags & FlagLoopback) != 0,
-        };
-        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<InterfaceMessage>()..]);
-        while (attributes.Read(out var attribute, out var value))
-        {
-            link = attribute switch
-            {
-                LinkName => link with { Name = NetlinkAttributes.Text(value) },
-                LinkMtu => link with { Mtu = (int)(NetlinkAttributes.Number<uint>(value) ?? 0) },
-                LinkMaster => link with { Master = NetlinkAttributes.Number<int>(value) is > 0 and var master ? master : null },
-                LinkMac when value.Length == MacLength => link with { Mac = Convert.ToHexStringLower(value).Insert(10, ":").Insert(8, ":").Insert(6, ":").Insert(4, ":").Insert(2, ":") },
-                LinkInfo => ReadKind(link, value),
-                _ => link,
-            };
-        }
-
-        return link;
-    }
-
-    private static NetworkLink ReadKind(NetworkLink link, ReadOnlySpan<byte> info)
-    {
-        var isTap = false;
-        string? kind = null;
-        var attributes = new NetlinkAttributes(info);
-        while (attributes.Read(out var attribute, out var value))
-        {
-            if (attribute == InfoKind)
-            {
-                kind = NetlinkAttributes.Text(value);
-            }
-            else if (attribute == InfoData)
-            {
-                var data = new NetlinkAttributes(value);
-                while (data.Read(out var property, out var number))
-                {
-                    isTap |= property == TunType && NetlinkAttributes.Number<byte>(number) == TunTypeTap;
-                }
-            }
-        }
-
-        return link with { Kind = kind, IsTap = isTap && kind == "tun" };
-    }
-
-    private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)
-    {
-        if (type != NewAddress || !MemoryMarshal.TryRead<AddressMessage>(body, out var message) || message.Family != FamilyInet)
-        {
-            return null;
-        }
-
-        IPAddress? local = null;
-        IPAddress? peer = null;
-        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<AddressMessage>()..]);
-        while (attributes.Read(out var attribute, out var value))
-        {
-            if (value.Length == 4 && attribute is AddressLocal or AddressPeer)
-            {
-                _ = attribute == AddressLocal ? local = new IPAddress(value) : peer = new IPAddress(value);
-            }
-        }
-
-        return (local ?? peer) is { } address ? new LinkAddress(message.Index, address, message.PrefixLength) : null;
-    }
-
     private List<T> List<T>(Func<NetlinkRequest> request, string what, Reader<T> read)
         where T : class
     {
@@ -377,42 +291,4 @@ public sealed class Netlink : IDisposable
 
     private delegate T? Reader<out T>(ushort type, ReadOnlySpan<byte> body)
         where T : class;
-
-    /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>
-    [StructLayout(LayoutKind.Sequential, Size = 16)]
-    internal struct InterfaceMessage
-    {
-        public byte Family;
-        public byte Padding;
-        public ushort Type;
-        public int Index;
-        public uint Flags;
-        public uint Change;
-    }
-
-    /// <summary>The kernel's <c>struct ifaddrmsg</c>, 8 bytes.</summary>
-    [StructLayout(LayoutKind.Sequential, Size = 8)]
-    internal struct AddressMessage
-    {
-        public byte Family;
-        public byte PrefixLength;
-        public byte Flags;
-        public byte Scope;
-        public int Index;
-    }
-
-    /// <summary>The kernel's <c>struct rtmsg</c>, 12 bytes.</summary>
-    [StructLayout(LayoutKind.Sequential, Size = 12)]
-    internal struct RouteMessage
-    {
-        public byte Family;
-        public byte DestinationLength;
-        public byte SourceLength;
-        public byte Tos;
-        public byte Table;
-        public byte Protocol;
-        public byte Scope;
-        public byte Type;
-        public uint Flags;
-    }
 }

@@ -76,7 +76,7 @@ public static partial class TapDevice
     }
 
     private static Win32Exception NotTap(NetworkLink link) =>
-        new(Errno.Exists, $"Interface '{link.Name}' is not a tap but {link.Kind ?? "hardware"}.");
+        new(Errno.Exists, $"Interface '{link.Name}' is not a tap but {link.Kind ?? "hardware"}");
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);

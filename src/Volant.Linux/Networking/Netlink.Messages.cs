@@ -1,0 +1,124 @@
+using System.Net;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Volant.Linux.Networking;
+
+// The messages of the kernel, and how they become links and addresses.
+public sealed partial class Netlink
+{
+    /// <summary>Reads an RTM_NEWLINK message; null when it is another one or too short.</summary>
+    internal static NetworkLink? ReadLink(ushort type, ReadOnlySpan<byte> body)
+    {
+        if (type != NewLink || !MemoryMarshal.TryRead<InterfaceMessage>(body, out var message))
+        {
+            return null;
+        }
+
+        var link = new NetworkLink
+        {
+            Index = message.Index,
+            Name = "",
+            IsUp = (message.Flags & FlagUp) != 0,
+            IsLoopback = (message.Flags & FlagLoopback) != 0,
+        };
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<InterfaceMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            link = attribute switch
+            {
+                LinkName => link with { Name = NetlinkAttributes.Text(value) },
+                LinkMtu => link with { Mtu = (int)(NetlinkAttributes.Number<uint>(value) ?? 0) },
+                LinkMaster => link with { Master = NetlinkAttributes.Number<int>(value) is > 0 and var master ? master : null },
+                LinkMac when value.Length == MacLength => link with { Mac = Convert.ToHexStringLower(value).Insert(10, ":").Insert(8, ":").Insert(6, ":").Insert(4, ":").Insert(2, ":") },
+                LinkInfo => ReadKind(link, value),
+                _ => link,
+            };
+        }
+
+        return link;
+    }
+
+    private static NetworkLink ReadKind(NetworkLink link, ReadOnlySpan<byte> info)
+    {
+        var isTap = false;
+        string? kind = null;
+        var attributes = new NetlinkAttributes(info);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            if (attribute == InfoKind)
+            {
+                kind = NetlinkAttributes.Text(value);
+            }
+            else if (attribute == InfoData)
+            {
+                var data = new NetlinkAttributes(value);
+                while (data.Read(out var property, out var number))
+                {
+                    isTap |= property == TunType && NetlinkAttributes.Number<byte>(number) == TunTypeTap;
+                }
+            }
+        }
+
+        return link with { Kind = kind, IsTap = isTap && kind == "tun" };
+    }
+
+    private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)
+    {
+        if (type != NewAddress || !MemoryMarshal.TryRead<AddressMessage>(body, out var message) || message.Family != FamilyInet)
+        {
+            return null;
+        }
+
+        IPAddress? local = null;
+        IPAddress? peer = null;
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<AddressMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            if (value.Length == 4 && attribute is AddressLocal or AddressPeer)
+            {
+                _ = attribute == AddressLocal ? local = new IPAddress(value) : peer = new IPAddress(value);
+            }
+        }
+
+        return (local ?? peer) is { } address ? new LinkAddress(message.Index, address, message.PrefixLength) : null;
+    }
+
+    /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 16)]
+    internal struct InterfaceMessage
+    {
+        public byte Family;
+        public byte Padding;
+        public ushort Type;
+        public int Index;
+        public uint Flags;
+        public uint Change;
+    }
+
+    /// <summary>The kernel's <c>struct ifaddrmsg</c>, 8 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 8)]
+    internal struct AddressMessage
+    {
+        public byte Family;
+        public byte PrefixLength;
+        public byte Flags;
+        public byte Scope;
+        public int Index;
+    }
+
+    /// <summary>The kernel's <c>struct rtmsg</c>, 12 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 12)]
+    internal struct RouteMessage
+    {
+        public byte Family;
+        public byte DestinationLength;
+        public byte SourceLength;
+        public byte Tos;
+        public byte Table;
+        public byte Protocol;
+        public byte Scope;
+        public byte Type;
+        public uint Flags;
+    }
+}
