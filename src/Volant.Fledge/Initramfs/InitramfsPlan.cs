@@ -124,8 +124,12 @@ internal static class InitramfsPlan
         }
     }
 
-    private static void AddProgram(GuestTree tree, string file, string origin) =>
-        tree.AddFile(InitPath, Permissions.Octal0755, file, new FileInfo(file).Length, origin);
+    private static void AddProgram(GuestTree tree, string file, string origin)
+    {
+        // The length of a symbolic link is that of its text.
+        var program = new FileInfo(File.ResolveLinkTarget(file, returnFinalTarget: true)?.FullName ?? file);
+        tree.AddFile(InitPath, Permissions.Octal0755, program.FullName, program.Length, origin);
+    }
 
     private static void RequireExecutable(CpioEntry? entry, string path)
     {

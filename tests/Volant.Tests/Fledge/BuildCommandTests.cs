@@ -41,6 +41,17 @@ public sealed class BuildCommandTests
     }
 
     [Fact]
+    public async Task An_agent_behind_a_link_is_the_program_that_the_link_names()
+    {
+        using var tree = FledgeRun.Project("[agent]\nsource_strategy = \"local\"\npath = \"linked\"\n");
+        tree.Link("project/linked", "../programs/kestrel");
+
+        var members = (await FledgeRun.BuildAsync(tree)).ToDictionary(member => member.Path, StringComparer.Ordinal);
+
+        Assert.Equal(await BytesAsync(tree["programs/kestrel"]), members["init"].Content);
+    }
+
+    [Fact]
     public async Task Mapped_files_get_their_modes_by_place()
     {
         using var tree = FledgeRun.Project("[mappings]\n\"tool\" = \"/usr/bin/tool\"\n\"tool2\" = \"/lib64/x.so\"\n\"data\" = \"/etc/data\"\n\"dir\" = \"/srv\"\n");
