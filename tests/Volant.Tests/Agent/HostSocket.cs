@@ -37,13 +37,21 @@ internal sealed class HostSocket : IDisposable
 
     private sealed class GuestEnd(Socket listener) : Volant.Agent.Transport.AsyncOnlyStream
     {
-        private readonly Lock _gate = new();
-        private Task<Socket>? _accepting;
-        private Socket? _host;
+        private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
+
+        // Only the reader accepts and lets go; the writer waits for whoever is there.
+        private volatile TaskCompletionSource<Socket> _host = NewHost();
+        private Socket? _live;
 
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            var host = await AcceptAsync(cancellationToken);
+            if (!_host.Task.IsCompleted)
+            {
+                _live = await listener.AcceptAsync(cancellationToken);
+                _host.SetResult(_live);
+            }
+
+            var host = await _host.Task;
             try
             {
                 var count = await host.ReceiveAsync(buffer, cancellationToken);
@@ -52,16 +60,12 @@ internal sealed class HostSocket : IDisposable
                     return count;
                 }
             }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            catch (SocketException)
             {
                 // Left with unread bytes: the same to the guest.
             }
 
-            lock (_gate)
-            {
-                _host = _host == host ? null : _host;
-            }
-
+            _host = NewHost();
             host.Dispose();
             return 0;
         }
@@ -70,49 +74,25 @@ internal sealed class HostSocket : IDisposable
         {
             while (!buffer.IsEmpty)
             {
+                var host = await _host.Task.WaitAsync(cancellationToken);
                 try
                 {
-                    var host = await AcceptAsync(cancellationToken);
                     buffer = buffer[await host.SendAsync(buffer, cancellationToken)..];
                 }
                 catch (Exception e) when (e is SocketException or ObjectDisposedException)
                 {
-                    // The host left: the rest waits for the next one.
-                    await Task.Yield();
+                    // The host left: the rest waits for the next one, as soon as the reader has noticed.
+                    await Task.Delay(Pause, TimeProvider.System, cancellationToken);
                 }
             }
         }
 
         protected override void Dispose(bool disposing)
         {
-            _host?.Dispose();
+            _live?.Dispose();
             base.Dispose(disposing);
         }
 
-        /// <summary>The host that is there, or the next one; reader and writer get the same.</summary>
-        private async Task<Socket> AcceptAsync(CancellationToken cancellationToken)
-        {
-            Task<Socket> accepting;
-            lock (_gate)
-            {
-                if (_host is { } present)
-                {
-                    return present;
-                }
-
-                accepting = _accepting ??= listener.AcceptAsync(CancellationToken.None).AsTask();
-            }
-
-            var host = await accepting.WaitAsync(cancellationToken);
-            lock (_gate)
-            {
-                if (_accepting == accepting)
-                {
-                    (_host, _accepting) = (host, null);
-                }
-            }
-
-            return host;
-        }
+        private static TaskCompletionSource<Socket> NewHost() => new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

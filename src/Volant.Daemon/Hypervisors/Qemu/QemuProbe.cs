@@ -115,12 +115,14 @@ internal static partial class QemuProbe
         }
     }
 
-    private static SafeFileHandle CreateScratchFile() => File.OpenHandle(
-        Path.Combine(Path.GetTempPath(), "volant-" + Path.GetRandomFileName()),
-        FileMode.CreateNew,
-        FileAccess.ReadWrite,
-        FileShare.None,
-        FileOptions.DeleteOnClose);
+    /// <summary>A file without a name: nothing is left however this process ends.</summary>
+    private static SafeFileHandle CreateScratchFile()
+    {
+        var path = Path.Combine(Path.GetTempPath(), "volant-" + Path.GetRandomFileName());
+        var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+        File.Delete(path);
+        return file;
+    }
 
     private static bool CanOpen(string device)
     {
