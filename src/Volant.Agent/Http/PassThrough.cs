@@ -56,6 +56,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
             // The caller left; disposing the connection tells the workload.
+            context.Abort();
         }
         catch (OperationCanceledException)
         {
@@ -138,6 +139,8 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
             writer.Advance(count);
             if ((await writer.FlushAsync(context.RequestAborted)).IsCompleted)
             {
+                // The caller left. Without the abort the server would complain of an answer that is too short.
+                context.Abort();
                 return;
             }
         }

@@ -211,6 +211,46 @@ public sealed class PassThroughTests
     }
 
     [Fact]
+    public async Task A_caller_that_gives_up_ends_the_workloads_work_and_leaves_no_complaint()
+    {
+        var gone = new SemaphoreSlim(0);
+        await using var agent = await AgentHarness.StartAsync(
+            app => app.MapGet("/bytes", async c =>
+            {
+                c.Response.ContentLength = 1_000_000_000;
+                try
+                {
+                    while (true)
+                    {
+                        await c.Response.Body.WriteAsync(new byte[64 * 1024], c.RequestAborted);
+                    }
+                }
+                finally
+                {
+                    gone.Release();
+                }
+            }),
+            Token);
+        var (client, handler) = agent.Connect();
+        using var owned = client;
+        using var ownedHandler = handler;
+        for (var i = 0; i < 20; i++)
+        {
+            using (var response = await client.GetAsync("/bytes", HttpCompletionOption.ResponseHeadersRead, Token))
+            {
+                await using var body = await response.Content.ReadAsStreamAsync(Token);
+                await body.ReadExactlyAsync(new byte[i * 10_000], Token);
+            }
+
+            await gone.WaitAsync(Token);
+        }
+
+        Assert.Contains("\"ready\"", await client.GetStringAsync("/healthz", Token), StringComparison.Ordinal);
+        Assert.Equal(1, agent.Openings);
+        Assert.Empty(agent.Lines);
+    }
+
+    [Fact]
     public async Task A_host_that_leaves_in_the_middle_of_a_download_gets_a_clean_connection_next()
     {
         await using var agent = await AgentHarness.StartAsync(
