@@ -176,6 +176,23 @@ public sealed class WorkloadTests : IDisposable
     }
 
     [Fact]
+    public async Task What_a_child_leaves_behind_in_its_group_ends_with_it()
+    {
+        var reaper = new ChildReaper(reapsAll: false);
+        using var output = new OutputRelay(_console);
+        var child = reaper.Spawn(new SpawnRequest
+        {
+            Arguments = ["/bin/sh", "-c", "sleep 1000 & echo left $!"],
+            Environment = ["PATH=/usr/bin:/bin"],
+            StandardOutput = output.Output,
+        });
+        output.Start();
+
+        Assert.Equal(0, (await child.WaitForExitAsync().WaitAsync(Token)).ExitCode);
+        await GoneAsync(int.Parse((await LineAsync("left ")).Split(' ')[1]));
+    }
+
+    [Fact]
     public void Lines_are_cut_at_line_ends_and_at_the_limit_however_they_arrive() =>
         Gen.Select(Gen.Int[0, 3 * LineSplitter.MaxLine].Array[0, 5], Gen.Int[1, 20_000], Gen.Bool).Sample((lengths, step, crlf) =>
         {
