@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -89,7 +90,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     }
 
     /// <summary>As much of a kernel as the daemon looks at.</summary>
-    private static byte[] BzImageHeader()
+    internal static byte[] BzImageHeader()
     {
         var header = new byte[0x400];
         header[0x1fe] = 0x55;
@@ -145,9 +146,13 @@ internal sealed class FakeNetwork : IHostNetwork
 }
 
 /// <summary>Hypervisors that are real processes (sleep), so that identity, signals and exits are real.</summary>
-internal sealed class FakeLauncher : IHypervisorLauncher
+internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 {
-    private readonly Dictionary<Guid, ProcessIdentity> _launched = [];
+    private readonly ConcurrentDictionary<Guid, ProcessIdentity> _launched = [];
+    private readonly ConcurrentDictionary<Guid, IAsyncDisposable> _guests = [];
+
+    /// <summary>What stands behind the guest channel of a VM while its process lives.</summary>
+    public Func<LaunchSpec, IAsyncDisposable>? GuestOf { get; set; }
 
     public int Launches { get; private set; }
 
@@ -171,6 +176,12 @@ internal sealed class FakeLauncher : IHypervisorLauncher
 
         var identity = ProcessIdentity.Find(ProcessSpawner.Spawn(new SpawnRequest { Arguments = ["/bin/sleep", "300"] }))!;
         _launched[spec.Uid] = identity;
+        if (GuestOf is { } guestOf)
+        {
+            _guests[spec.Uid] = guestOf(spec);
+            _ = EndGuestAsync(spec.Uid, identity);
+        }
+
         var process = new FakeProcess(new VmHandle(spec.Uid, identity, spec.Paths));
         await started(process.Handle);
         if (FailAfter is { } after)
@@ -187,6 +198,34 @@ internal sealed class FakeLauncher : IHypervisorLauncher
 
     public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) =>
         [.. _launched.Where(launched => launched.Value.IsAlive()).Select(launched => (launched.Key, launched.Value))];
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var identity in Alive)
+        {
+            using var descriptor = PidFd.TryOpen(identity);
+            descriptor?.Signal(9);
+        }
+
+        foreach (var guest in _guests.Values)
+        {
+            await guest.DisposeAsync();
+        }
+    }
+
+    private async Task EndGuestAsync(Guid uid, ProcessIdentity identity)
+    {
+        using var descriptor = PidFd.TryOpen(identity);
+        if (descriptor is not null)
+        {
+            await ProcessExitWatcher.WaitForExitAsync(descriptor);
+        }
+
+        if (_guests.TryRemove(uid, out var guest))
+        {
+            await guest.DisposeAsync();
+        }
+    }
 
     private sealed class FakeProcess : VmProcess
     {
