@@ -12,6 +12,7 @@ namespace Volant.Contracts;
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(AgentState))]
 [JsonSerializable(typeof(CreateVmRequest))]
+[JsonSerializable(typeof(EventGap))]
 [JsonSerializable(typeof(HealthResponse))]
 [JsonSerializable(typeof(IReadOnlyList<Vm>))]
 [JsonSerializable(typeof(PluginEnabled))]
@@ -22,6 +23,9 @@ namespace Volant.Contracts;
 [JsonSerializable(typeof(SystemInfo))]
 [JsonSerializable(typeof(Vm))]
 [JsonSerializable(typeof(VmConfig))]
+[JsonSerializable(typeof(VmConfigVersion))]
+[JsonSerializable(typeof(IReadOnlyList<VmConfigVersion>))]
+[JsonSerializable(typeof(IReadOnlyList<string>))]
 [JsonSerializable(typeof(VmEvent))]
 public sealed partial class ContractsJson : JsonSerializerContext
 {

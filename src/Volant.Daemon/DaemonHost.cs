@@ -44,6 +44,7 @@ internal static class DaemonHost
         app.MapPlugins();
         app.MapArtifacts();
         app.MapVms();
+        app.MapVmConfigs();
         app.MapLogs();
         app.MapEvents();
         app.MapAgentProxy();
@@ -115,6 +116,7 @@ internal static class DaemonHost
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();
         services.AddSingleton<EventBus>();
+        services.AddSingleton<RestartLoop>();
         services.AddSingleton<PluginRegistry>();
         services.AddSingleton(_ => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes));
         services.AddSingleton(provider => new BootImages(provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, options.ImageDirectories));
@@ -128,5 +130,6 @@ internal static class DaemonHost
         services.AddSingleton<VmOrchestrator>();
         services.AddSingleton<Recovery>();
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
+        services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
     }
 }

@@ -114,11 +114,24 @@ public sealed record VmEvent
     public string? Line { get; init; }
 }
 
+/// <summary>Data of the event <c>gap</c>: the stream could not be resumed where the client wished.</summary>
+public sealed record EventGap
+{
+    /// <summary>What to do, in words.</summary>
+    public required string Message { get; init; }
+
+    /// <summary>Number of the event that the stream goes on after.</summary>
+    public required long ResumeAfter { get; init; }
+}
+
 /// <summary>Types of <see cref="VmEvent"/>.</summary>
 public static class VmEventTypes
 {
     /// <summary>A VM was recorded.</summary>
     public const string Created = "VM_CREATED";
+
+    /// <summary>A launch has begun.</summary>
+    public const string Starting = "VM_STARTING";
 
     /// <summary>The hypervisor runs.</summary>
     public const string Running = "VM_RUNNING";
@@ -126,7 +139,13 @@ public static class VmEventTypes
     /// <summary>Agent and workload answer.</summary>
     public const string Ready = "VM_READY";
 
-    /// <summary>Stopped on request.</summary>
+    /// <summary>Agent or workload do not answer any more.</summary>
+    public const string NotReady = "VM_NOT_READY";
+
+    /// <summary>A stop was asked for and is under way.</summary>
+    public const string Stopping = "VM_STOPPING";
+
+    /// <summary>Stopped on request, or powered off by the guest.</summary>
     public const string Stopped = "VM_STOPPED";
 
     /// <summary>Ended without being asked to.</summary>
@@ -137,6 +156,18 @@ public static class VmEventTypes
 
     /// <summary>A log line.</summary>
     public const string Log = "VM_LOG";
+
+    /// <summary>The event that tells of the change to a status.</summary>
+    public static string Of(VmStatus status) => status switch
+    {
+        VmStatus.Pending => Created,
+        VmStatus.Starting => Starting,
+        VmStatus.Running => Running,
+        VmStatus.Stopping => Stopping,
+        VmStatus.Stopped => Stopped,
+        VmStatus.Crashed => Crashed,
+        _ => throw new ArgumentOutOfRangeException(nameof(status), status, message: null),
+    };
 }
 
 /// <summary>Body of <c>POST /api/v1/plugins/{plugin}/enabled</c>.</summary>

@@ -27,6 +27,9 @@ public static class ErrorCodes
     /// <summary>409: the VM's status does not allow the operation.</summary>
     public const string VmStatusConflict = "vm_status_conflict";
 
+    /// <summary>409: too many operations wait for the VM already.</summary>
+    public const string VmBusy = "vm_busy";
+
     /// <summary>409: the VM does not run.</summary>
     public const string VmNotRunning = "vm_not_running";
 

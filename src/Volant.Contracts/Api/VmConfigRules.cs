@@ -3,6 +3,21 @@ using Volant.Contracts.Manifests;
 
 namespace Volant.Contracts.Api;
 
+/// <summary>Values of <see cref="RestartConfig.Policy"/>.</summary>
+public static class RestartPolicies
+{
+    /// <summary>Never.</summary>
+    public const string No = "no";
+
+    /// <summary>After a crash.</summary>
+    public const string OnFailure = "on-failure";
+
+    /// <summary>After every end that nobody asked for.</summary>
+    public const string Always = "always";
+
+    internal static string[] All { get; } = [No, OnFailure, Always];
+}
+
 /// <summary>Rules of a VM's configuration and of a create request (contract §2, §5). Pure; reports every fault at once.</summary>
 public static class VmConfigRules
 {
@@ -53,6 +68,14 @@ public static class VmConfigRules
         if (config.KernelOverride is { } kernel)
         {
             faults.Require(MediaReference.TryParse(kernel, out _), "kernel_override", "must be volant://sha256/<64 hex>, file:///… or an absolute path");
+        }
+
+        if (config.Restart is { } restart)
+        {
+            faults.OneOf("restart.policy", restart.Policy ?? RestartPolicies.No, RestartPolicies.All);
+            faults.Range("restart.max_attempts", restart.MaxAttempts ?? 0, 0, 1000);
+            faults.Range("restart.backoff_ms", restart.BackoffMs ?? 1000, 10, 60_000);
+            faults.Range("restart.stable_after_ms", restart.StableAfterMs ?? 60_000, 1000, 86_400_000);
         }
 
         if (config.Api is { } api)

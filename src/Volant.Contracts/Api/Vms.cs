@@ -76,11 +76,47 @@ public sealed record VmConfig
     /// <summary>Network.</summary>
     public NetworkConfig? Network { get; init; }
 
+    /// <summary>What happens when the VM ends without being asked to.</summary>
+    public RestartConfig? Restart { get; init; }
+
     /// <summary>Initial RAM filesystem in place of the manifest's.</summary>
     public BootMedia? Initramfs { get; init; }
 
     /// <summary>Root image in place of the manifest's.</summary>
     public RootfsMedia? Rootfs { get; init; }
+}
+
+/// <summary>What happens when a VM ends without being asked to.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record RestartConfig
+{
+    /// <summary>"no" (default), "on-failure" (after a crash) or "always" (after a power-off by the guest, too).</summary>
+    public string? Policy { get; init; }
+
+    /// <summary>Failed attempts in a row after which it is left alone; 0 (default) for no limit, at most 1,000.</summary>
+    public int? MaxAttempts { get; init; }
+
+    /// <summary>Milliseconds before the first attempt, doubled with each one up to a minute; 10 to 60,000, default 1,000.</summary>
+    public int? BackoffMs { get; init; }
+
+    /// <summary>Milliseconds of running after which earlier failures are forgotten; 1,000 to 86,400,000, default 60,000.</summary>
+    public int? StableAfterMs { get; init; }
+}
+
+/// <summary>The configuration of a VM with its version.</summary>
+public sealed record VmConfigVersion
+{
+    /// <summary>Number of the record; only in the history.</summary>
+    public long? Id { get; init; }
+
+    /// <summary>Rises by one with every change, from 1.</summary>
+    public required int Version { get; init; }
+
+    /// <summary>When it was written.</summary>
+    public required DateTimeOffset UpdatedAt { get; init; }
+
+    /// <summary>The configuration.</summary>
+    public required VmConfig Config { get; init; }
 }
 
 /// <summary>Where the agent's TCP listener binds in the guest.</summary>
@@ -183,6 +219,9 @@ public sealed record Vm
     /// <summary>How often it was started again without being asked to.</summary>
     public required int Restarts { get; init; }
 
+    /// <summary>When it will be started again by its restart policy.</summary>
+    public DateTimeOffset? RestartAt { get; init; }
+
     /// <summary>When the hypervisor was launched last.</summary>
     public DateTimeOffset? StartedAt { get; init; }
 
@@ -213,4 +252,10 @@ public sealed record VmExit
 
     /// <summary>Why, in words.</summary>
     public required string Reason { get; init; }
+
+    /// <summary>Who asked for it; absent when nobody did.</summary>
+    public string? AskedBy { get; init; }
+
+    /// <summary>The last lines on the serial console, when it was not asked for.</summary>
+    public IReadOnlyList<string>? LastLines { get; init; }
 }

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Events;
+using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Api;
 
@@ -14,31 +15,38 @@ internal static class EventEndpoints
 
     public static void MapEvents(this IEndpointRouteBuilder routes) =>
         routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithSummary("Stream the events of all VMs")
-            .Produces<VmEvent>(200, "text/event-stream");
+            .WithDescription(
+                "Server-sent events: `id` is the number of the event, `event` its type, `data` a VMEvent. Send the last number as Last-Event-ID to resume: every later event follows. " +
+                "When that number is not known any more the first event is `gap`: read the state anew, and go on from its `id`. A comment is sent every 15 s. A client that falls 1,024 events behind is cut off and should resume.")
+            .Produces<VmEvent>(200, "text/event-stream").ProducesProblem(400);
 
     private static async Task StreamAsync(HttpContext context, EventBus bus, TimeProvider clock, IHostApplicationLifetime lifetime)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
-        var after = long.TryParse(context.Request.Headers["Last-Event-ID"], NumberStyles.None, CultureInfo.InvariantCulture, out var last) ? last : (long?)null;
-        var subscription = bus.SubscribeAsync(after, stop.Token).GetAsyncEnumerator(stop.Token);
+        var subscription = bus.Open(ParsePlace(context.Request), stop.Token);
+        await using var events = subscription.Events.GetAsyncEnumerator(stop.Token);
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
         try
         {
-            await context.Response.WriteAsync(": connected\n\n", stop.Token);
+            await context.Response.WriteAsync(subscription.Missed ? Gap(subscription.After) : ": connected\n\n", stop.Token);
             await context.Response.Body.FlushAsync(stop.Token);
-            var next = subscription.MoveNextAsync().AsTask();
+            var next = events.MoveNextAsync().AsTask();
             while (true)
             {
-                if (await Task.WhenAny(next, Task.Delay(Heartbeat, clock, stop.Token)) != next)
+                if (!next.IsCompleted && await Task.WhenAny(next, Task.Delay(Heartbeat, clock, stop.Token)) != next)
                 {
                     stop.Token.ThrowIfCancellationRequested();
                     await context.Response.WriteAsync(": heartbeat\n\n", stop.Token);
                 }
                 else if (await next)
                 {
-                    await WriteAsync(context.Response, subscription.Current, stop.Token);
-                    next = subscription.MoveNextAsync().AsTask();
+                    await context.Response.WriteAsync(Frame(events.Current), stop.Token);
+                    next = events.MoveNextAsync().AsTask();
+                    if (next.IsCompleted)
+                    {
+                        continue;
+                    }
                 }
                 else
                 {
@@ -58,7 +66,19 @@ internal static class EventEndpoints
         }
     }
 
-    private static Task WriteAsync(HttpResponse response, SequencedEvent next, CancellationToken cancellationToken) => response.WriteAsync(
-        string.Create(CultureInfo.InvariantCulture, $"id: {next.Sequence}\nevent: {next.Event.Type}\ndata: {JsonSerializer.Serialize(next.Event, ContractsJson.Default.VmEvent)}\n\n"),
-        cancellationToken);
+    private static long? ParsePlace(HttpRequest request)
+    {
+        var text = request.Headers["Last-Event-ID"].ToString();
+        return text.Length == 0 ? null
+            : long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var last) ? last
+            : throw new VolantException(ErrorCodes.InvalidRequest, "Last-Event-ID must be the id of an event, a whole number.") { Fields = [new FieldError("Last-Event-ID", "must be a whole number")] };
+    }
+
+    private static string Frame(SequencedEvent next) => string.Create(CultureInfo.InvariantCulture, $"id: {next.Sequence}\nevent: {next.Event.Type}\ndata: {next.Json}\n\n");
+
+    private static string Gap(long after)
+    {
+        var data = JsonSerializer.Serialize(new EventGap { Message = "Events were missed: the place to resume from is not known any more. Read the state anew.", ResumeAfter = after }, ContractsJson.Readable.EventGap);
+        return string.Create(CultureInfo.InvariantCulture, $"id: {after}\nevent: gap\ndata: {data}\n\n");
+    }
 }

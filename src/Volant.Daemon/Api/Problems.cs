@@ -81,7 +81,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         ErrorCodes.Unauthorized => 401,
         ErrorCodes.Forbidden => 403,
         ErrorCodes.NotFound or ErrorCodes.VmNotFound or ErrorCodes.PluginNotFound or ErrorCodes.ArtifactNotFound => 404,
-        ErrorCodes.VmExists or ErrorCodes.VmStatusConflict or ErrorCodes.VmNotRunning or ErrorCodes.PluginDisabled or ErrorCodes.PluginInUse => 409,
+        ErrorCodes.VmExists or ErrorCodes.VmStatusConflict or ErrorCodes.VmBusy or ErrorCodes.VmNotRunning or ErrorCodes.PluginDisabled or ErrorCodes.PluginInUse => 409,
         ErrorCodes.VersionConflict => 412,
         ErrorCodes.TooLarge => 413,
         ErrorCodes.UnsupportedMediaType => 415,

@@ -20,10 +20,10 @@ internal static class VmEndpoints
         vms.MapPost("/", CreateAsync).WithName("createVM").WithSummary("Create and start a VM")
             .ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(422).ProducesProblem(503);
         vms.MapGet("/{name}", Get).WithName("getVM").WithSummary("Get one VM").ProducesProblem(404);
-        vms.MapDelete("/{name}", DeleteAsync).WithName("destroyVM").WithSummary("Stop a VM and delete everything it owned").ProducesProblem(404);
-        vms.MapPost("/{name}/start", StartAsync).WithName("startVM").WithSummary("Start a VM").ProducesProblem(404).ProducesProblem(409);
-        vms.MapPost("/{name}/stop", StopAsync).WithName("stopVM").WithSummary("Stop a VM").ProducesProblem(404).ProducesProblem(409);
-        vms.MapPost("/{name}/restart", RestartAsync).WithName("restartVM").WithSummary("Stop and start a VM").ProducesProblem(404).ProducesProblem(409);
+        vms.MapDelete("/{name}", DeleteAsync).WithName("destroyVM").WithSummary("Stop a VM and delete everything it owned").ProducesProblem(404).ProducesProblem(412);
+        vms.MapPost("/{name}/start", StartAsync).WithName("startVM").WithSummary("Start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
+        vms.MapPost("/{name}/stop", StopAsync).WithName("stopVM").WithSummary("Stop a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
+        vms.MapPost("/{name}/restart", RestartAsync).WithName("restartVM").WithSummary("Stop and start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
     }
 
     private static Ok<IReadOnlyList<Vm>> List(
@@ -64,32 +64,32 @@ internal static class VmEndpoints
 
     private static Ok<Vm> Get(HttpContext context, string name, VolantStore store)
     {
-        var vm = store.FindVm(name) is { Deleting: false } found ? found.Vm : throw new VolantException(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
-        context.Response.Headers.ETag = string.Create(CultureInfo.InvariantCulture, $"\"{vm.Id}.{vm.UpdatedAt.ToUnixTimeMilliseconds()}\"");
-        return TypedResults.Ok(vm);
+        var vm = store.FindVm(name) is { Deleting: false } found ? found : throw VmOwners.NotFound(name);
+        context.Response.Headers.ETag = ETags.Of(vm);
+        return TypedResults.Ok(vm.Vm);
     }
 
-    private static async Task<NoContent> DeleteAsync(string name, VmOrchestrator orchestrator, CancellationToken cancellationToken)
+    private static async Task<NoContent> DeleteAsync(HttpContext context, string name, VmOrchestrator orchestrator, CancellationToken cancellationToken)
     {
-        await orchestrator.DeleteAsync(name, cancellationToken);
+        await orchestrator.DeleteAsync(name, cancellationToken, ETags.Precondition(context.Request));
         return TypedResults.NoContent();
     }
 
-    private static async Task<Ok<Vm>> StartAsync(string name, VmOrchestrator orchestrator, string? wait, string? timeout, CancellationToken cancellationToken)
+    private static async Task<Ok<Vm>> StartAsync(HttpContext context, string name, VmOrchestrator orchestrator, string? wait, string? timeout, CancellationToken cancellationToken)
     {
         var patience = ParseWait(wait, timeout);
-        var vm = await orchestrator.StartAsync(name, cancellationToken);
+        var vm = await orchestrator.StartAsync(name, cancellationToken, ETags.Precondition(context.Request));
         return TypedResults.Ok(patience is { } limit ? await orchestrator.WaitReadyAsync(name, limit, cancellationToken) : vm);
     }
 
-    private static async Task<Ok<Vm>> StopAsync(string name, VmOrchestrator orchestrator, string? grace_seconds, CancellationToken cancellationToken) =>
-        TypedResults.Ok(await orchestrator.StopAsync(name, ParseGrace(grace_seconds), cancellationToken));
+    private static async Task<Ok<Vm>> StopAsync(HttpContext context, string name, VmOrchestrator orchestrator, string? grace_seconds, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await orchestrator.StopAsync(name, ParseGrace(grace_seconds), cancellationToken, Caller.Describe(context), ETags.Precondition(context.Request)));
 
     private static async Task<Ok<Vm>> RestartAsync(
-        string name, VmOrchestrator orchestrator, string? grace_seconds, string? wait, string? timeout, CancellationToken cancellationToken)
+        HttpContext context, string name, VmOrchestrator orchestrator, string? grace_seconds, string? wait, string? timeout, CancellationToken cancellationToken)
     {
         var patience = ParseWait(wait, timeout);
-        var vm = await orchestrator.RestartAsync(name, ParseGrace(grace_seconds), cancellationToken);
+        var vm = await orchestrator.RestartAsync(name, ParseGrace(grace_seconds), cancellationToken, Caller.Describe(context), ETags.Precondition(context.Request));
         return TypedResults.Ok(patience is { } limit ? await orchestrator.WaitReadyAsync(name, limit, cancellationToken) : vm);
     }
 

@@ -1,79 +1,123 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
-using Volant.Contracts.Api;
+using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Events;
 
-/// <summary>An event with its place in the order of all events of this daemon.</summary>
-/// <param name="Sequence">Rises by one with every event, from 1.</param>
-/// <param name="Event">What happened.</param>
-internal sealed record SequencedEvent(long Sequence, VmEvent Event);
+/// <summary>Where a subscription begins.</summary>
+/// <param name="Missed">The client's place is not known any more: what happened between it and <paramref name="After"/> cannot be told.</param>
+/// <param name="After">Number of the event before the first one that is delivered.</param>
+/// <param name="Events">Every later event, in order, each once; ends when the subscriber fell too far behind, and must resume.</param>
+internal sealed record EventSubscription(bool Missed, long After, IAsyncEnumerable<SequencedEvent> Events);
 
-/// <summary>Fans events out to subscribers, and keeps the newest for those that come back.</summary>
-/// <remarks>A publisher never waits: a subscriber that is <see cref="SubscriberCapacity"/> events behind is cut off and must resume.</remarks>
-internal sealed class EventBus
+/// <summary>Hands the store's events to subscribers: first those that are kept, then new ones as they are committed.</summary>
+/// <remarks>Nobody waits for a subscriber: one that is <see cref="SubscriberCapacity"/> events behind is cut off.</remarks>
+internal sealed class EventBus : IDisposable
 {
-    /// <summary>Events kept for resuming.</summary>
-    public const int RingCapacity = 1024;
-
-    /// <summary>Events that a subscriber may be behind.</summary>
+    /// <summary>New events that a subscriber may be behind.</summary>
     public const int SubscriberCapacity = 1024;
 
-    private readonly Lock _gate = new();
-    private readonly Queue<SequencedEvent> _ring = new(RingCapacity);
-    private readonly List<Channel<SequencedEvent>> _subscribers = [];
-    private long _sequence;
+    private const int PageSize = 500;
 
-    /// <summary>Gives the event the next number and hands it to every subscriber.</summary>
-    public void Publish(VmEvent occurrence)
+    private readonly VolantStore _store;
+    private readonly Lock _gate = new();
+    private readonly List<Channel<SequencedEvent>> _subscribers = [];
+    private readonly Channel<SequencedEvent> _committed = Channel.CreateUnbounded<SequencedEvent>(new UnboundedChannelOptions { SingleReader = true });
+    private long _delivered;
+
+    /// <summary>Follows the store from now on.</summary>
+    public EventBus(VolantStore store)
     {
+        _store = store;
+        store.Follow(Enqueue);
+        _delivered = store.LastSequence();
+        _ = DeliverAsync();
+    }
+
+    /// <summary>Subscribers at this moment.</summary>
+    public int SubscriberCount
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _subscribers.Count;
+            }
+        }
+    }
+
+    /// <summary>Starts a subscription.</summary>
+    /// <param name="after">Last event that the client saw: everything later follows, or <see cref="EventSubscription.Missed"/> is set. Null for new events only, 0 for all that are kept.</param>
+    /// <param name="cancellationToken">Ends the subscription.</param>
+    public EventSubscription Open(long? after, CancellationToken cancellationToken)
+    {
+        var channel = Channel.CreateBounded<SequencedEvent>(new BoundedChannelOptions(SubscriberCapacity) { SingleReader = true });
+        long delivered;
         lock (_gate)
         {
-            var next = new SequencedEvent(++_sequence, occurrence);
-            if (_ring.Count == RingCapacity)
-            {
-                _ring.Dequeue();
-            }
+            _subscribers.Add(channel);
+            delivered = _delivered;
+        }
 
-            _ring.Enqueue(next);
-            for (var i = _subscribers.Count - 1; i >= 0; i--)
+        var missed = after is > 0 and var place && !_store.HoldsEvent(place);
+        var from = missed ? delivered : Math.Min(after ?? delivered, delivered);
+        return new EventSubscription(missed, from, ReadAsync(channel, from, delivered, cancellationToken));
+    }
+
+    /// <summary>The events of <see cref="Open"/> alone.</summary>
+    public IAsyncEnumerable<SequencedEvent> SubscribeAsync(long? after, CancellationToken cancellationToken) => Open(after, cancellationToken).Events;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _store.Unfollow(Enqueue);
+        _committed.Writer.TryComplete();
+    }
+
+    private void Enqueue(SequencedEvent next) => _committed.Writer.TryWrite(next);
+
+    private async Task DeliverAsync()
+    {
+        await foreach (var next in _committed.Reader.ReadAllAsync())
+        {
+            lock (_gate)
             {
-                if (!_subscribers[i].Writer.TryWrite(next))
+                if (next.Sequence <= _delivered)
                 {
-                    _subscribers[i].Writer.TryComplete();
-                    _subscribers.RemoveAt(i);
+                    continue;
+                }
+
+                _delivered = next.Sequence;
+                for (var i = _subscribers.Count - 1; i >= 0; i--)
+                {
+                    if (!_subscribers[i].Writer.TryWrite(next))
+                    {
+                        _subscribers[i].Writer.TryComplete();
+                        _subscribers.RemoveAt(i);
+                    }
                 }
             }
         }
     }
 
-    /// <summary>Starts a subscription: events after <paramref name="after"/> that are still kept, then every new one.</summary>
-    /// <param name="after">Last sequence number seen; null for new events only.</param>
-    /// <param name="cancellationToken">Ends the subscription.</param>
-    /// <returns>Ends when the subscriber fell too far behind.</returns>
-    public IAsyncEnumerable<SequencedEvent> SubscribeAsync(long? after, CancellationToken cancellationToken)
-    {
-        var channel = Channel.CreateBounded<SequencedEvent>(new BoundedChannelOptions(SubscriberCapacity + RingCapacity) { SingleReader = true });
-        lock (_gate)
-        {
-            foreach (var kept in _ring.Where(kept => kept.Sequence > after))
-            {
-                channel.Writer.TryWrite(kept);
-            }
-
-            _subscribers.Add(channel);
-        }
-
-        return ReadAsync(channel, cancellationToken);
-    }
-
-    private async IAsyncEnumerable<SequencedEvent> ReadAsync(Channel<SequencedEvent> channel, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private async IAsyncEnumerable<SequencedEvent> ReadAsync(
+        Channel<SequencedEvent> channel, long after, long upTo, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         try
         {
-            await foreach (var occurrence in channel.Reader.ReadAllAsync(cancellationToken))
+            while (after < upTo && _store.ListEvents(after, upTo, PageSize) is { Count: > 0 } page)
             {
-                yield return occurrence;
+                foreach (var kept in page)
+                {
+                    yield return kept;
+                }
+
+                after = page[^1].Sequence;
+            }
+
+            await foreach (var next in channel.Reader.ReadAllAsync(cancellationToken))
+            {
+                yield return next;
             }
         }
         finally

@@ -63,15 +63,20 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
     public async Task ReleaseAsync(VmRecord vm, bool keepLogs)
     {
         var held = store.ListResources(vm.Id).ToDictionary(resource => resource.Kind, StringComparer.Ordinal);
+        var gone = new List<string>();
         foreach (var kind in ReleaseOrder)
         {
             if (held.TryGetValue(kind, out var resource) && !(keepLogs && kind == Logs))
             {
                 await ReleaseAsync(vm, resource);
-
-                // The clean-up must go on whatever became of the request that caused it.
-                await store.DeleteResourceAsync(vm.Id, kind, CancellationToken.None);
+                gone.Add(kind);
             }
+        }
+
+        // The clean-up must go on whatever became of the request that caused it.
+        if (gone.Count > 0)
+        {
+            await store.DeleteResourcesAsync(vm.Id, gone, CancellationToken.None);
         }
     }
 

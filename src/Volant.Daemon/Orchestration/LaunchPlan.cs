@@ -17,6 +17,9 @@ internal sealed record LaunchPlan
     /// <summary>Least memory in MiB that the distribution's kernel and the agent boot with.</summary>
     public const int MinimumMemoryMib = 128;
 
+    /// <summary>Installed plugin that it is made from.</summary>
+    public required string Plugin { get; init; }
+
     /// <summary>What the guest is told.</summary>
     public required PluginManifest Manifest { get; init; }
 
@@ -48,7 +51,7 @@ internal sealed record LaunchPlan
     public static VmConfig Merge(CreateVmRequest request)
     {
         var config = request.Config ?? new VmConfig();
-        return config with
+        return Normalise(config with
         {
             Plugin = request.Plugin ?? config.Plugin,
             Runtime = request.Runtime ?? config.Runtime,
@@ -63,10 +66,22 @@ internal sealed record LaunchPlan
                 Host = request.ApiHost ?? config.Api?.Host,
                 Port = request.ApiPort ?? config.Api?.Port,
             },
-            Network = ManifestRules.NormaliseNetwork(config.Network),
-            Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
-        };
+        });
     }
+
+    /// <summary>Trims and lower-cases what a manifest's normalising would.</summary>
+    public static VmConfig Normalise(VmConfig config) => config with
+    {
+        Network = ManifestRules.NormaliseNetwork(config.Network),
+        Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
+    };
+
+    /// <summary>The plugin that a configuration names.</summary>
+    /// <exception cref="VolantException"><c>invalid_request</c>: none.</exception>
+    public static string PluginOf(VmConfig config) => config.Plugin ?? throw new VolantException(ErrorCodes.InvalidRequest, "The configuration names no plugin.")
+    {
+        Fields = [new("config.plugin", "is required")],
+    };
 
     /// <summary>Resolves the effective values.</summary>
     /// <param name="config">Configuration of the VM, see <see cref="Merge"/>.</param>
@@ -80,6 +95,7 @@ internal sealed record LaunchPlan
         RejectUnsupported(config, manifest);
         var plan = new LaunchPlan
         {
+            Plugin = PluginOf(config),
             Manifest = manifest,
             Runtime = config.Runtime ?? manifest.Runtime!,
             CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,

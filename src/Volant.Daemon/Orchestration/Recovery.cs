@@ -22,15 +22,29 @@ internal sealed partial class Recovery(
 {
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(30);
 
+    /// <summary>VMs that are adopted at a time: one whose hypervisor does not answer must not delay the others.</summary>
+    private const int Concurrency = 32;
+
+    private readonly TaskCompletionSource _completed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private IReadOnlyList<(VmOwner Owner, VmRecord Vm)> _known = [];
+
     /// <summary>Whether every VM of an earlier daemon is adopted or settled.</summary>
     public bool IsComplete { get; private set; }
 
-    /// <inheritdoc/>
+    /// <summary>Completes when <see cref="IsComplete"/>.</summary>
+    public Task Completed => _completed.Task;
+
+    /// <summary>Registers every VM; operations on one wait until it is adopted or settled. Quick: the API is served meanwhile.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        var observed = await ObserveAsync();
-        await Task.WhenAll(store.AllVms().Select(vm => RecoverAsync(vm, observed)));
-        IsComplete = true;
+        _known = [.. store.AllVms().Select(vm => (owners.Add(vm), vm))];
+        foreach (var (owner, _) in _known)
+        {
+            // Nobody else knows the owner yet.
+            await owner.Lane.WaitAsync(CancellationToken.None);
+            owner.Recovering = true;
+        }
+
         await base.StartAsync(cancellationToken);
     }
 
@@ -39,6 +53,8 @@ internal sealed partial class Recovery(
     {
         try
         {
+            // A cancelled adoption would leave lanes locked; the store's end stops it soon enough.
+            await RecoverAllAsync();
             while (true)
             {
                 await SweepAsync();
@@ -51,22 +67,43 @@ internal sealed partial class Recovery(
         }
     }
 
-    private async Task RecoverAsync(VmRecord vm, Observation observed)
+    private async Task RecoverAllAsync()
+    {
+        await Task.Yield();
+        var started = clock.GetTimestamp();
+        var observed = await ObserveAsync();
+        await Parallel.ForEachAsync(_known, new ParallelOptions { MaxDegreeOfParallelism = Concurrency }, async (known, _) => await RecoverAsync(known.Owner, known.Vm, observed));
+        if (_known.Count > 0)
+        {
+            LogRecovered(_known.Count, (long)clock.GetElapsedTime(started).TotalMilliseconds);
+        }
+
+        _known = [];
+        IsComplete = true;
+        _completed.TrySetResult();
+    }
+
+    private async Task RecoverAsync(VmOwner owner, VmRecord vm, Observation observed)
     {
         try
         {
-            if (vm.Process is null && observed.Processes.FirstOrDefault(seen => seen.Uid == vm.Vm.Uid) is { Process: { } process })
+            if (vm.Process is null && observed.ProcessOf(vm.Vm.Uid) is { } process)
             {
                 await store.SetProcessAsync(vm.Id, process, CancellationToken.None);
                 vm = store.FindVm(vm.Id) ?? vm;
             }
 
-            await orchestrator.RecoverAsync(vm);
+            await orchestrator.RecoverAsync(owner, vm);
         }
         catch (Exception e)
         {
             // One damaged VM must not keep the others from being adopted.
             LogRecoverFailed(e, vm.Name);
+        }
+        finally
+        {
+            owner.Recovering = false;
+            owner.Lane.Release();
         }
     }
 
@@ -120,7 +157,12 @@ internal sealed partial class Recovery(
     private sealed record Observation(
         IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Processes,
         IReadOnlyList<string> Taps,
-        IReadOnlyList<(Guid Uid, string Path)> Directories);
+        IReadOnlyList<(Guid Uid, string Path)> Directories)
+    {
+        private readonly Dictionary<Guid, ProcessIdentity> _byUid = Processes.GroupBy(seen => seen.Uid).ToDictionary(group => group.Key, group => group.First().Process);
+
+        public ProcessIdentity? ProcessOf(Guid uid) => _byUid.GetValueOrDefault(uid);
+    }
 
     [LoggerMessage(EventId = 1201, Level = LogLevel.Error, Message = "VM {Vm} could not be recovered")]
     private partial void LogRecoverFailed(Exception exception, string vm);
@@ -130,4 +172,7 @@ internal sealed partial class Recovery(
 
     [LoggerMessage(EventId = 1203, Level = LogLevel.Error, Message = "The host could not be compared with the store; trying again later")]
     private partial void LogSweepFailed(Exception exception);
+
+    [LoggerMessage(EventId = 1204, Level = LogLevel.Information, Message = "{Count} VMs of an earlier daemon are adopted or settled after {ElapsedMs} ms")]
+    private partial void LogRecovered(int count, long elapsedMs);
 }

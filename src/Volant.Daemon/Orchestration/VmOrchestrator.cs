@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
-using Volant.Daemon.Events;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
@@ -25,13 +24,15 @@ internal sealed partial class VmOrchestrator(
     IHypervisorLauncher launcher,
     VmOwners owners,
     VmSupervisor supervisor,
-    EventBus events,
     Subnet subnet,
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
     /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
     public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+
+    /// <summary>Who asks when no client does.</summary>
+    public const string Itself = "volantd";
 
     private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(2);
 
@@ -44,39 +45,86 @@ internal sealed partial class VmOrchestrator(
         CreateCoreAsync(request, spawned).WaitAsync(cancellationToken);
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
-    public Task<Vm> StartAsync(string name, CancellationToken cancellationToken) =>
-        InLaneAsync(name, async owner => (owner.Run is null ? await StartInLaneAsync(owner) : store.FindVm(owner.Id)!).Vm, cancellationToken);
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="cancellationToken">Stops the caller from waiting.</param>
+    /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
+    public Task<Vm> StartAsync(string name, CancellationToken cancellationToken, Action<VmRecord>? precondition = null) => InLaneAsync(
+        name, async owner => (owner.Run is null ? await StartInLaneAsync(owner, automatic: false) : store.FindVm(owner.Id)!).Vm, cancellationToken, precondition);
 
     /// <summary>Asks the guest to power off, and ends the hypervisor when it does not within <paramref name="grace"/>.</summary>
-    public Task<Vm> StopAsync(string name, TimeSpan grace, CancellationToken cancellationToken) =>
-        InLaneAsync(name, async owner => (await StopInLaneAsync(owner, grace)).Vm, cancellationToken);
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="grace">How long the guest may take.</param>
+    /// <param name="cancellationToken">Stops the caller from waiting.</param>
+    /// <param name="askedBy">Who asks, for the record.</param>
+    /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
+    public Task<Vm> StopAsync(string name, TimeSpan grace, CancellationToken cancellationToken, string askedBy = Itself, Action<VmRecord>? precondition = null) =>
+        InLaneAsync(name, async owner => (await StopInLaneAsync(owner, grace, askedBy)).Vm, cancellationToken, precondition);
 
     /// <summary>Stops and starts a VM.</summary>
-    public Task<Vm> RestartAsync(string name, TimeSpan grace, CancellationToken cancellationToken) => InLaneAsync(
+    /// <inheritdoc cref="StopAsync"/>
+    public Task<Vm> RestartAsync(string name, TimeSpan grace, CancellationToken cancellationToken, string askedBy = Itself, Action<VmRecord>? precondition = null) => InLaneAsync(
         name,
         async owner =>
         {
-            await StopInLaneAsync(owner, grace);
-            return (await StartInLaneAsync(owner)).Vm;
+            await StopInLaneAsync(owner, grace, askedBy);
+            return (await StartInLaneAsync(owner, automatic: false)).Vm;
         },
-        cancellationToken);
+        cancellationToken,
+        precondition);
 
     /// <summary>Ends a VM and deletes everything that it owned.</summary>
-    public Task DeleteAsync(string name, CancellationToken cancellationToken) => InLaneAsync(
+    /// <inheritdoc cref="StartAsync"/>
+    public Task DeleteAsync(string name, CancellationToken cancellationToken, Action<VmRecord>? precondition = null) => InLaneAsync(
         name,
         async owner =>
         {
             await DeleteInLaneAsync(owner);
             return true;
         },
-        cancellationToken);
+        cancellationToken,
+        precondition);
+
+    /// <summary>Starts a VM as its restart policy said, unless somebody decided otherwise since.</summary>
+    /// <param name="due">The VM as it was when the time came.</param>
+    public Task StartAgainAsync(VmRecord due) => InLaneAsync(
+        due.Name,
+        async owner =>
+        {
+            var vm = store.FindVm(owner.Id);
+            if (owner.Id != due.Id || owner.Run is not null || vm is not { Deleting: false, Vm.Desired: DesiredState.Running } || vm.Vm.RestartAt != due.Vm.RestartAt)
+            {
+                return false;
+            }
+
+            await StartInLaneAsync(owner, automatic: true);
+            return true;
+        },
+        CancellationToken.None);
+
+    /// <summary>Writes the next version of a VM's configuration; it takes effect at the next start.</summary>
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="expected">Whether the current version may be replaced.</param>
+    /// <param name="change">Makes the next configuration out of the current one. Pure.</param>
+    /// <param name="cancellationToken">Stops it before it begins.</param>
+    /// <exception cref="VolantException"><c>vm_not_found</c>, <c>version_conflict</c>, or the result is not a configuration that could be started.</exception>
+    public Task<VmConfigVersion> ChangeConfigAsync(string name, Func<int, bool> expected, Func<VmConfig, VmConfig> change, CancellationToken cancellationToken) =>
+        store.ChangeConfigAsync(
+            owners.Get(name).Id,
+            expected,
+            current =>
+            {
+                var next = LaunchPlan.Normalise(change(current));
+                LaunchPlan.Resolve(next, plugins.Get(LaunchPlan.PluginOf(next)), HostMemoryMib);
+                return next;
+            },
+            cancellationToken);
 
     /// <summary>Waits until a VM is ready.</summary>
     /// <exception cref="VolantException"><c>timeout</c>, <c>vm_not_running</c>, or <c>agent_unreachable</c> when it ended before.</exception>
     public async Task<Vm> WaitReadyAsync(string name, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var owner = owners.Get(name);
-        var run = owner.Run ?? throw NotRunning(name);
+        var run = owners.GetRun(name);
         try
         {
             await run.Ready.Task.WaitAsync(timeout, clock, cancellationToken);
@@ -86,23 +134,11 @@ internal sealed partial class VmOrchestrator(
             throw new VolantException(ErrorCodes.Timeout, $"VM '{name}' runs but was not ready within {timeout.TotalSeconds:0} s; see 'volar vms logs {name}'.", e);
         }
 
-        return store.FindVm(owner.Id)?.Vm ?? throw NotRunning(name);
+        return store.FindVm(owner.Id)?.Vm ?? throw VmOwners.NotFound(name);
     }
 
-    /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. Called once for each VM at start.</summary>
-    public async Task RecoverAsync(VmRecord vm)
-    {
-        var owner = owners.Add(vm);
-        await owner.Lane.WaitAsync();
-        try
-        {
-            await RecoverInLaneAsync(owner, vm);
-        }
-        finally
-        {
-            owner.Lane.Release();
-        }
-    }
+    /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. The caller holds the owner's lane.</summary>
+    public Task RecoverAsync(VmOwner owner, VmRecord vm) => RecoverInLaneAsync(owner, vm);
 
     /// <summary>Finishes a delete that an earlier attempt did not.</summary>
     public Task FinishDeleteAsync(VmOwner owner) => InLaneAsync(
@@ -129,11 +165,9 @@ internal sealed partial class VmOrchestrator(
             await using var undo = new UndoStack(logger);
             undo.Push("forget VM", async _ =>
             {
-                await store.DeleteVmAsync(vm.Id, CancellationToken.None);
+                await store.DeleteVmAsync(vm.Id, "it could not be launched", CancellationToken.None);
                 owners.Remove(owner);
-                events.Publish(supervisor.Describe(vm, VmEventTypes.Deleted, "it could not be launched"));
             });
-            events.Publish(supervisor.Describe(vm, VmEventTypes.Created));
             undo.Push("release host resources", _ => resources.ReleaseAsync(vm, keepLogs: false));
             vm = await BootAsync(owner, vm, plan, boot, spawned);
             undo.Commit();
@@ -164,7 +198,6 @@ internal sealed partial class VmOrchestrator(
     {
         var uid = Guid.CreateVersion7();
         var paths = resources.PathsOf(uid);
-        var ethernet = plan.NetworkMode != NetworkModes.Vsock;
         return new NewVm
         {
             Uid = uid,
@@ -173,8 +206,8 @@ internal sealed partial class VmOrchestrator(
             Runtime = plan.Runtime,
             Hypervisor = capabilities.Name,
             NetworkMode = plan.NetworkMode,
-            MacAddress = ethernet ? MacAddress.FromUid(uid).ToString() : null,
-            Addresses = plan.NetworkMode == NetworkModes.Bridged ? Pool : null,
+            MacAddress = MacOf(plan, uid),
+            Addresses = PoolOf(plan),
             CpuCores = plan.CpuCores,
             MemoryMib = plan.MemoryMib,
             KernelCmdline = plan.KernelWords ?? string.Empty,
@@ -186,13 +219,25 @@ internal sealed partial class VmOrchestrator(
         };
     }
 
-    private async Task<VmRecord> StartInLaneAsync(VmOwner owner)
+    private async Task<VmRecord> StartInLaneAsync(VmOwner owner, bool automatic)
     {
         var vm = store.FindVm(owner.Id)!;
-        var plan = LaunchPlan.Resolve(store.GetConfig(vm.Id), plugins.GetEnabled(vm.Vm.Plugin), HostMemoryMib);
-        var boot = await preparation.StageAsync(plan, CancellationToken.None);
-        var start = new NewStart(plan.CpuCores, plan.MemoryMib, plan.KernelWords ?? string.Empty, resources.Needed(vm.Vm.Uid, vm.Vm.NetworkMode));
-        vm = await store.BeginStartAsync(vm.Id, start, CancellationToken.None);
+        LaunchPlan plan;
+        StagedBoot boot;
+        try
+        {
+            var config = store.GetConfig(vm.Id);
+            plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
+            boot = await preparation.StageAsync(plan, CancellationToken.None);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, automatic), CancellationToken.None);
+        }
+        catch (Exception e)
+        {
+            var next = automatic ? supervisor.DecideRestart(vm, crashed: true, TimeSpan.Zero) : new RestartDecision(null, 0, GaveUp: false);
+            await store.SetStartFailureAsync(vm.Id, $"it could not be started: {e.Message}", clock.GetUtcNow() + next.Delay, next.Attempts, CancellationToken.None);
+            throw;
+        }
+
         try
         {
             return await BootAsync(owner, vm, plan, boot);
@@ -200,10 +245,28 @@ internal sealed partial class VmOrchestrator(
         catch (Exception e)
         {
             // Settling releases all that the launch made.
-            await supervisor.SettleAsync(vm, VmStatus.Crashed, new VmExit { At = clock.GetUtcNow(), Reason = $"it could not be launched: {e.Message}" });
+            await supervisor.SettleAsync(vm, VmStatus.Crashed, new VmExit { At = clock.GetUtcNow(), Reason = $"it could not be launched: {e.Message}" }, automatic ? TimeSpan.Zero : null);
             throw;
         }
     }
+
+    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, bool automatic) => new()
+    {
+        Plugin = plan.Plugin,
+        Runtime = plan.Runtime,
+        NetworkMode = plan.NetworkMode,
+        MacAddress = MacOf(plan, vm.Vm.Uid),
+        Addresses = PoolOf(plan),
+        CpuCores = plan.CpuCores,
+        MemoryMib = plan.MemoryMib,
+        KernelCmdline = plan.KernelWords ?? string.Empty,
+        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode),
+        Automatic = automatic,
+    };
+
+    private static string? MacOf(LaunchPlan plan, Guid uid) => plan.NetworkMode == NetworkModes.Vsock ? null : MacAddress.FromUid(uid).ToString();
+
+    private AddressRange? PoolOf(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged ? Pool : null;
 
     /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
     private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot, Action? spawned = null)
@@ -215,7 +278,6 @@ internal sealed partial class VmOrchestrator(
         var process = await launcher.LaunchAsync(spec, RecordAsync, CancellationToken.None);
         vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
         supervisor.Watch(owner, vm, process, EndpointOf(vm, spec.VsockCid), launched);
-        events.Publish(supervisor.Describe(vm, VmEventTypes.Running));
         return vm;
 
         Task RecordAsync(VmHandle handle)
@@ -225,16 +287,15 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private async Task<VmRecord> StopInLaneAsync(VmOwner owner, TimeSpan grace)
+    private async Task<VmRecord> StopInLaneAsync(VmOwner owner, TimeSpan grace, string askedBy)
     {
         if (owner.Run is not { } run)
         {
-            await store.SetDesiredAsync(owner.Id, DesiredState.Stopped, CancellationToken.None);
-            return store.FindVm(owner.Id)!;
+            return await store.SettleStoppedAsync(owner.Id, CancellationToken.None);
         }
 
-        run.StopAsked = true;
-        await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None);
+        run.StopAskedBy = askedBy;
+        await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
         if (grace > TimeSpan.Zero)
         {
             await AskToPowerOffAsync(owner, run);
@@ -287,7 +348,7 @@ internal sealed partial class VmOrchestrator(
         await store.BeginDeleteAsync(vm.Id, CancellationToken.None);
         if (owner.Run is { } run)
         {
-            run.StopAsked = true;
+            run.StopAskedBy = Itself;
             await run.Process.KillAsync();
             owner.Run = null;
             await run.DisposeAsync();
@@ -296,9 +357,8 @@ internal sealed partial class VmOrchestrator(
         }
 
         await resources.ReleaseAsync(vm, keepLogs: false);
-        await store.DeleteVmAsync(vm.Id, CancellationToken.None);
+        await store.DeleteVmAsync(vm.Id, message: null, CancellationToken.None);
         owners.Remove(owner);
-        events.Publish(supervisor.Describe(vm, VmEventTypes.Deleted) with { Status = VmStatus.Stopped });
         LogDeleted(vm.Name);
     }
 
@@ -320,7 +380,7 @@ internal sealed partial class VmOrchestrator(
         {
             await AdoptAsync(owner, vm, process);
         }
-        else if (vm.Vm is { Status: VmStatus.Starting, StartedAt: null })
+        else if (vm.Vm is { Status: VmStatus.Starting or VmStatus.Pending, StartedAt: null })
         {
             // The create was never answered, and nothing of it runs: it did not happen.
             await DeleteInLaneAsync(owner);
@@ -331,7 +391,8 @@ internal sealed partial class VmOrchestrator(
             var reason = stopping ? "stopped on request; it ended while the daemon was down"
                 : handle is not null && handle.Process.BootId != ProcessIdentity.CurrentBootId ? "the host was restarted"
                 : "the hypervisor ended while the daemon was down";
-            await supervisor.SettleAsync(vm, stopping ? VmStatus.Stopped : VmStatus.Crashed, new VmExit { At = clock.GetUtcNow(), Reason = reason });
+            var exit = new VmExit { At = clock.GetUtcNow(), Reason = reason, AskedBy = stopping ? vm.Vm.Exit?.AskedBy ?? Itself : null };
+            await supervisor.SettleAsync(vm, stopping ? VmStatus.Stopped : VmStatus.Crashed, exit, ran: TimeSpan.Zero);
         }
     }
 
@@ -340,14 +401,13 @@ internal sealed partial class VmOrchestrator(
         if (vm.Vm.Status == VmStatus.Starting)
         {
             vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
-            events.Publish(supervisor.Describe(vm, VmEventTypes.Running));
         }
 
         var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
         LogAdopted(vm.Name, process.Handle.Process.Pid);
         if (vm.Vm.Status == VmStatus.Stopping)
         {
-            run.StopAsked = true;
+            run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
             await AskToPowerOffAsync(owner, run);
             _ = EndAfterGraceAsync(run);
         }
@@ -370,27 +430,47 @@ internal sealed partial class VmOrchestrator(
         : new GuestEndpoint.SerialPort(resources.PathsOf(vm.Vm.Uid).AgentSocket, vm.LinkKey);
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
-    private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken)
+    private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken, Action<VmRecord>? precondition = null)
     {
         var owner = owners.Get(name);
         return RunAsync().WaitAsync(cancellationToken);
 
         async Task<T> RunAsync()
         {
-            await owner.Lane.WaitAsync(CancellationToken.None);
             try
             {
-                // Deleted and perhaps made again while this operation waited.
-                return owners.Get(name) == owner ? await operation(owner) : throw new VolantException(ErrorCodes.VmNotFound, $"VM '{name}' was deleted.");
+                if (Interlocked.Increment(ref owner.Operations) > VmOwner.MaxOperations)
+                {
+                    throw new VolantException(ErrorCodes.VmBusy, $"{VmOwner.MaxOperations} operations wait for VM '{name}' already; try again when they are done.");
+                }
+
+                await owner.Lane.WaitAsync(CancellationToken.None);
+                try
+                {
+                    // Deleted and perhaps made again while this operation waited.
+                    if (owners.Get(name) != owner)
+                    {
+                        throw new VolantException(ErrorCodes.VmNotFound, $"VM '{name}' was deleted.");
+                    }
+
+                    if (precondition is not null && store.FindVm(owner.Id) is { } vm)
+                    {
+                        precondition(vm);
+                    }
+
+                    return await operation(owner);
+                }
+                finally
+                {
+                    owner.Lane.Release();
+                }
             }
             finally
             {
-                owner.Lane.Release();
+                Interlocked.Decrement(ref owner.Operations);
             }
         }
     }
-
-    private static VolantException NotRunning(string name) => new(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
 
     /// <summary>The addresses that VMs may have.</summary>
     private AddressRange Pool { get; } = ToRange(subnet);

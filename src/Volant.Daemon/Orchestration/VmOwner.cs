@@ -9,14 +9,23 @@ namespace Volant.Daemon.Orchestration;
 /// <summary>The one owner of a VM: runs its operations one after another.</summary>
 internal sealed class VmOwner(long id, string name) : IDisposable
 {
+    /// <summary>Most operations that may wait for one VM.</summary>
+    public const int MaxOperations = 64;
+
     /// <summary>Number of the VM.</summary>
     public long Id { get; } = id;
 
     /// <summary>Name of the VM.</summary>
     public string Name { get; } = name;
 
+    /// <summary>The daemon has started and does not know yet whether the VM runs.</summary>
+    public bool Recovering { get; set; }
+
     /// <summary>Held by whoever changes the VM.</summary>
     public SemaphoreSlim Lane { get; } = new(1, 1);
+
+    /// <summary>Operations that wait for the lane or hold it, at most <see cref="MaxOperations"/>.</summary>
+    public int Operations;
 
     /// <summary>The hypervisor that is alive; written while <see cref="Lane"/> is held.</summary>
     public VmRun? Run { get; set; }
@@ -50,8 +59,11 @@ internal sealed class VmRun : IAsyncDisposable
     /// <summary>Monotonic time of the launch, as <see cref="TimeProvider.GetTimestamp"/> gives it; 0 for an adopted one.</summary>
     public long LaunchedAt { get; }
 
-    /// <summary>A stop was asked for, so the exit is no crash.</summary>
-    public bool StopAsked { get; set; }
+    /// <summary>Who asked for a stop, so that the exit is no crash; null when nobody did.</summary>
+    public string? StopAskedBy { get; set; }
+
+    /// <summary>Whether the agent has answered in this run.</summary>
+    public bool AgentSeen { get; set; }
 
     /// <summary>Why the daemon itself ended the hypervisor, if it did.</summary>
     public string? KilledBecause { get; set; }
@@ -83,13 +95,25 @@ internal sealed class VmOwners
     /// <summary>The owner of a VM.</summary>
     /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
     public VmOwner Get(string name) => _owners.GetValueOrDefault(name)
-        ?? throw new VolantException(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+        ?? throw NotFound(name);
 
     /// <summary>Removes the owner of a VM that is gone; another VM may have taken the name since.</summary>
     public void Remove(VmOwner owner) => _owners.TryRemove(KeyValuePair.Create(owner.Name, owner));
 
     /// <summary>The running agent of a VM.</summary>
-    /// <exception cref="VolantException"><c>vm_not_found</c> or <c>vm_not_running</c>.</exception>
-    public GuestClient GetGuest(string name) => Get(name).Run?.Guest
-        ?? throw new VolantException(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'.");
+    /// <inheritdoc cref="GetRun"/>
+    public GuestClient GetGuest(string name) => GetRun(name).Guest;
+
+    /// <summary>The hypervisor of a VM that runs.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c>, <c>vm_not_running</c>, or <c>unavailable</c> while the daemon takes it over.</exception>
+    public VmRun GetRun(string name)
+    {
+        var owner = Get(name);
+        return owner.Run ?? throw (owner.Recovering
+            ? new VolantException(ErrorCodes.Unavailable, $"The daemon has just started and takes over VM '{name}'; try again shortly.")
+            : new VolantException(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'."));
+    }
+
+    /// <summary>The failure of every look-up.</summary>
+    public static VolantException NotFound(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
 }

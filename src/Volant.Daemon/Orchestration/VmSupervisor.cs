@@ -1,6 +1,5 @@
 using System.Globalization;
 using Volant.Contracts.Api;
-using Volant.Daemon.Events;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Store;
@@ -12,14 +11,19 @@ namespace Volant.Daemon.Orchestration;
 internal sealed partial class VmSupervisor(
     VolantStore store,
     HostResources resources,
-    EventBus events,
     DaemonOptions options,
     TimeProvider clock,
     ILogger<VmSupervisor> logger)
 {
+    private const int LastLines = 20;
+
     private static readonly TimeSpan StateWait = TimeSpan.FromSeconds(25);
-    private static readonly TimeSpan RetryDelay = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long a guest may be silent before its restart policy, if it has one, ends it. Without one it is left alone.</summary>
+    private static readonly TimeSpan HungAfter = TimeSpan.FromSeconds(120);
 
     /// <summary>Takes charge of a hypervisor. The caller holds the owner's lane.</summary>
     public VmRun Watch(VmOwner owner, VmRecord vm, VmProcess process, GuestEndpoint endpoint, long launchedAt)
@@ -39,37 +43,49 @@ internal sealed partial class VmSupervisor(
         await run.DisposeAsync();
         var vm = store.FindVm(owner.Id)!;
         var (status, reason) = Judge(run, exit);
-        var record = await SettleAsync(vm, status, new VmExit { Code = exit.Code, Signal = exit.Signal, At = clock.GetUtcNow(), Reason = reason });
+        var ended = new VmExit { Code = exit.Code, Signal = exit.Signal, At = clock.GetUtcNow(), Reason = reason, AskedBy = run.StopAskedBy };
+        var ran = run.LaunchedAt != 0 ? clock.GetElapsedTime(run.LaunchedAt) : vm.Vm.StartedAt is { } at ? ended.At - at : TimeSpan.Zero;
+        var record = await SettleAsync(vm, status, ended, ran);
         run.Ready.TrySetException(new VolantException(ErrorCodes.AgentUnreachable, $"VM '{vm.Name}' ended before it was ready: {record.Vm.LastError ?? reason}"));
         _ = run.Ready.Task.Exception;
         return record;
     }
 
-    /// <summary>Releases what a run held and records how it ended.</summary>
-    public async Task<VmRecord> SettleAsync(VmRecord vm, VmStatus status, VmExit exit)
+    /// <summary>Releases what a run held, records how it ended, and when the restart policy starts it again.</summary>
+    /// <param name="vm">The VM.</param>
+    /// <param name="status"><c>stopped</c> or <c>crashed</c>.</param>
+    /// <param name="exit">How it ended.</param>
+    /// <param name="ran">How long it ran, for the restart policy; null when that has no say, because somebody waits for the answer.</param>
+    public async Task<VmRecord> SettleAsync(VmRecord vm, VmStatus status, VmExit exit, TimeSpan? ran)
     {
         await resources.ReleaseAsync(vm, keepLogs: true);
-        var error = status == VmStatus.Crashed ? Explain(vm, exit.Reason) : null;
+        var crashed = status == VmStatus.Crashed;
+        var wanted = exit.AskedBy is null && vm.Vm.Desired == DesiredState.Running && !vm.Deleting;
+        var decision = wanted && ran is { } time ? DecideRestart(vm, crashed, time) : new RestartDecision(null, 0, GaveUp: false);
+        var lines = exit.AskedBy is null ? LogTail.Read(resources.PathsOf(vm.Vm.Uid).ConsoleLog, LastLines) : [];
+        var error = !crashed ? null
+            : exit.Reason + (lines.Count == 0 ? string.Empty : $"; last console lines: {string.Join(" | ", lines.TakeLast(5))}")
+                + (decision.GaveUp ? $"; not started again after {decision.Attempts} attempts" : string.Empty);
 
         // What happened happened, whoever asked for it and whether they still wait.
-        var record = await store.EndRunAsync(vm.Id, status, exit, error, CancellationToken.None);
-        events.Publish(Describe(record, status == VmStatus.Crashed ? VmEventTypes.Crashed : VmEventTypes.Stopped, exit.Reason));
+        var record = await store.EndRunAsync(
+            vm.Id,
+            new EndedRun
+            {
+                Status = status,
+                Exit = exit with { LastLines = lines.Count > 0 ? lines : null },
+                Error = error,
+                RestartAt = decision.Delay is { } delay ? clock.GetUtcNow() + delay : null,
+                RestartAttempts = decision.Attempts,
+            },
+            CancellationToken.None);
         LogEnded(vm.Name, status.ToText(), exit.Reason);
         return record;
     }
 
-    /// <summary>An event of a VM as it is now.</summary>
-    public VmEvent Describe(VmRecord vm, string type, string? message = null) => new()
-    {
-        Type = type,
-        Name = vm.Name,
-        Status = vm.Vm.Status,
-        IpAddress = vm.Vm.IpAddress.Length > 0 ? vm.Vm.IpAddress : null,
-        MacAddress = vm.Vm.MacAddress.Length > 0 ? vm.Vm.MacAddress : null,
-        Pid = vm.Vm.Pid,
-        Timestamp = clock.GetUtcNow(),
-        Message = message,
-    };
+    /// <summary>What the restart policy of a VM says to the end of a run.</summary>
+    public RestartDecision DecideRestart(VmRecord vm, bool crashed, TimeSpan ran) =>
+        RestartPolicy.Of(store.GetConfig(vm.Id)).Decide(crashed, ran, vm.RestartAttempts, Random.Shared.NextDouble());
 
     private async Task AwaitExitAsync(VmOwner owner, VmRun run)
     {
@@ -95,7 +111,8 @@ internal sealed partial class VmSupervisor(
     private async Task FollowAgentAsync(VmRun run, VmRecord vm)
     {
         var started = clock.GetTimestamp();
-        var lastAnswer = (long?)null;
+        var silentSince = started;
+        var silences = 0;
         var revision = 0L;
         var ready = vm.Vm.Ready;
         while (!run.Ended.IsCancellationRequested)
@@ -103,7 +120,7 @@ internal sealed partial class VmSupervisor(
             try
             {
                 var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
-                lastAnswer = clock.GetTimestamp();
+                (silentSince, silences, run.AgentSeen) = (clock.GetTimestamp(), 0, true);
                 revision = state.Revision;
                 if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
@@ -118,22 +135,42 @@ internal sealed partial class VmSupervisor(
             catch (Exception e)
             {
                 revision = 0;
-                if (ready && lastAnswer is { } seen && clock.GetElapsedTime(seen) > LostAfter)
+                var silence = clock.GetElapsedTime(silentSince);
+                if (ready && silence > LostAfter)
                 {
                     ready = false;
-                    await PublishReadyAsync(run, vm, ready, e.Message);
+                    await PublishReadyAsync(run, vm, ready, $"the guest's agent is silent while the hypervisor runs: {e.Message}");
                 }
-                else if (lastAnswer is null && vm.Vm.BootMs is null && clock.GetElapsedTime(started) > options.BootTimeout)
+
+                if (Hopeless(run, vm, silence) is { } because)
                 {
-                    run.KilledBecause = string.Create(CultureInfo.InvariantCulture, $"the agent did not answer within {options.BootTimeout.TotalSeconds:0} s of the launch");
+                    run.KilledBecause = because;
                     await run.Process.KillAsync();
                     return;
                 }
 
                 LogAgentSilent(e, vm.Name);
-                await Task.Delay(RetryDelay, clock, CancellationToken.None);
+                await Task.Delay(RetryDelay(silences++), clock, CancellationToken.None);
             }
         }
+    }
+
+    private static TimeSpan RetryDelay(int silences) =>
+        silences < 20 ? FirstRetry : TimeSpan.FromMilliseconds(Math.Min(LongestRetry.TotalMilliseconds, FirstRetry.TotalMilliseconds * (silences - 18)));
+
+    /// <summary>Why a silent guest is ended; null while there is hope, or nobody said that it may be ended.</summary>
+    private string? Hopeless(VmRun run, VmRecord vm, TimeSpan silence)
+    {
+        if (!run.AgentSeen && vm.Vm.BootMs is null)
+        {
+            return silence > options.BootTimeout
+                ? string.Create(CultureInfo.InvariantCulture, $"the agent did not answer within {options.BootTimeout.TotalSeconds:0} s of the launch")
+                : null;
+        }
+
+        return silence > HungAfter && RestartPolicy.Of(store.GetConfig(vm.Id)).IsActive
+            ? string.Create(CultureInfo.InvariantCulture, $"the guest hung: its agent was silent for {HungAfter.TotalSeconds:0} s while the hypervisor ran")
+            : null;
     }
 
     private async Task PublishReadyAsync(VmRun run, VmRecord vm, bool ready, string? message)
@@ -141,8 +178,7 @@ internal sealed partial class VmSupervisor(
         long? bootMs = !ready ? null
             : run.LaunchedAt != 0 ? (long)clock.GetElapsedTime(run.LaunchedAt).TotalMilliseconds
             : vm.Vm.StartedAt is { } at ? (long)(clock.GetUtcNow() - at).TotalMilliseconds : null;
-        var record = await store.SetReadyAsync(vm.Id, ready, bootMs, CancellationToken.None);
-        if (record is not { Vm.Status: VmStatus.Running })
+        if (await store.SetReadyAsync(vm.Id, ready, bootMs, ready ? null : message ?? "no reason given", CancellationToken.None) is null)
         {
             return;
         }
@@ -150,7 +186,6 @@ internal sealed partial class VmSupervisor(
         if (ready)
         {
             run.Ready.TrySetResult();
-            events.Publish(Describe(record, VmEventTypes.Ready));
             LogReady(vm.Name, bootMs ?? 0);
         }
         else
@@ -162,7 +197,7 @@ internal sealed partial class VmSupervisor(
     /// <summary>What an exit means, in a status and in words.</summary>
     internal static (VmStatus Status, string Reason) Judge(VmRun run, HypervisorExit exit)
     {
-        if (run.StopAsked)
+        if (run.StopAskedBy is not null)
         {
             return (VmStatus.Stopped, exit.Reason == "guest-shutdown" ? "stopped on request; the guest powered off" : "stopped on request; the hypervisor was ended");
         }
@@ -182,12 +217,6 @@ internal sealed partial class VmSupervisor(
             { Code: { } code } => (VmStatus.Crashed, string.Create(CultureInfo.InvariantCulture, $"the hypervisor exited with code {code}")),
             _ => (VmStatus.Crashed, "the hypervisor is gone"),
         };
-    }
-
-    private string Explain(VmRecord vm, string reason)
-    {
-        var tail = LogTail.Read(resources.PathsOf(vm.Vm.Uid).ConsoleLog, maxLines: 5);
-        return tail.Count == 0 ? reason : $"{reason}; last console lines: {string.Join(" | ", tail)}";
     }
 
     [LoggerMessage(EventId = 1101, Level = LogLevel.Information, Message = "VM {Vm} is ready after {BootMs} ms")]

@@ -60,12 +60,15 @@ internal sealed class Database : IAsyncDisposable
 
     /// <summary>Runs <paramref name="work"/> inside a transaction and returns when it is durable.</summary>
     /// <remarks>The token only keeps the work from being queued: what is queued runs.</remarks>
+    /// <param name="work">Runs on the writer's thread; it must be quick.</param>
+    /// <param name="cancellationToken">See the remarks.</param>
+    /// <param name="committed">Called on the writer's thread after the commit, in the order of the commits; it must be quick and not throw.</param>
     /// <exception cref="VolantException"><c>unavailable</c>: too many writes wait already; <c>disk_full</c>: nothing was written.</exception>
-    public Task<T> WriteAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken)
+    public Task<T> WriteAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken, Action<T>? committed = null)
     {
         cancellationToken.ThrowIfCancellationRequested();
         ObjectDisposedException.ThrowIf(_closed, this);
-        var job = new Job<T>(work);
+        var job = new Job<T>(work, committed);
         return _jobs.TryAdd(job)
             ? job.Result
             : throw new VolantException(Contracts.Api.ErrorCodes.Unavailable, $"More than {QueueCapacity} changes wait to be written; try again later.");
@@ -192,7 +195,7 @@ internal sealed class Database : IAsyncDisposable
         return command.ExecuteScalar();
     }
 
-    private sealed class Job<T>(Func<SqliteConnection, T> work) : IJob
+    private sealed class Job<T>(Func<SqliteConnection, T> work, Action<T>? committed) : IJob
     {
         private readonly TaskCompletionSource<T> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private T? _value;
@@ -222,6 +225,7 @@ internal sealed class Database : IAsyncDisposable
             }
             else
             {
+                committed?.Invoke(_value!);
                 _completion.SetResult(_value!);
             }
         }

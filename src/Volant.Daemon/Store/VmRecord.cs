@@ -11,6 +11,12 @@ namespace Volant.Daemon.Store;
 /// <param name="Directory">Runtime directory of this VM.</param>
 internal sealed record VmRecord(Vm Vm, bool Deleting, ProcessIdentity? Process, byte[] LinkKey, string Directory)
 {
+    /// <summary>Rises with every change of the record; its ETag.</summary>
+    public long Revision { get; init; }
+
+    /// <summary>Failed starts in a row by the restart policy.</summary>
+    public int RestartAttempts { get; init; }
+
     /// <summary>Number of the VM.</summary>
     public long Id => Vm.Id;
 
@@ -57,6 +63,51 @@ internal sealed record NewVm
     public required IReadOnlyList<HostResource> Resources { get; init; }
 }
 
+/// <summary>What a start of an existing VM changes in its record.</summary>
+internal sealed record NewStart
+{
+    public required string Plugin { get; init; }
+
+    public required string Runtime { get; init; }
+
+    public required string NetworkMode { get; init; }
+
+    /// <summary>Null without Ethernet.</summary>
+    public string? MacAddress { get; init; }
+
+    /// <summary>Where an address is leased from when it has none; null gives the address back.</summary>
+    public AddressRange? Addresses { get; init; }
+
+    public required int CpuCores { get; init; }
+
+    public required int MemoryMib { get; init; }
+
+    public required string KernelCmdline { get; init; }
+
+    /// <summary>What the start will hold on the host.</summary>
+    public required IReadOnlyList<HostResource> Resources { get; init; }
+
+    /// <summary>Whether the restart policy asked for it.</summary>
+    public required bool Automatic { get; init; }
+}
+
+/// <summary>How a run ended.</summary>
+internal sealed record EndedRun
+{
+    public required VmStatus Status { get; init; }
+
+    public required VmExit Exit { get; init; }
+
+    /// <summary>In words, when it was a fault.</summary>
+    public string? Error { get; init; }
+
+    /// <summary>When it is started again; null when it is not.</summary>
+    public DateTimeOffset? RestartAt { get; init; }
+
+    /// <summary>Failed starts in a row.</summary>
+    public int RestartAttempts { get; init; }
+}
+
 /// <summary>One thing that a VM holds on the host.</summary>
 /// <param name="Kind">Which kind; one of each per VM.</param>
 /// <param name="Name">Its name on the host.</param>
@@ -66,7 +117,11 @@ internal sealed record HostResource(string Kind, string Name);
 /// <param name="First">First usable address.</param>
 /// <param name="Last">Last usable address.</param>
 /// <param name="Reserved">The host's own address, never leased.</param>
-internal sealed record AddressRange(uint First, uint Last, uint Reserved);
+internal sealed record AddressRange(uint First, uint Last, uint Reserved)
+{
+    /// <summary>Whether a number may be leased.</summary>
+    public bool Contains(long number) => number >= First && number <= Last && number != Reserved;
+}
 
 /// <summary>Which VMs to list, in which order.</summary>
 internal sealed record VmFilter

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Volant.Contracts;
@@ -39,37 +38,33 @@ internal sealed partial class VolantStore
     /// <summary>One VM by number; null when it is gone.</summary>
     public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
 
-    /// <summary>Current configuration of a VM.</summary>
-    public VmConfig GetConfig(long id) => database.Read(c => JsonSerializer.Deserialize(
-        (string)c.Scalar("SELECT config FROM vm_configs WHERE vm_id = $id ORDER BY version DESC LIMIT 1", ("$id", id))!, ContractsJson.Default.VmConfig)!);
-
     /// <summary>What a VM holds on the host.</summary>
     public IReadOnlyList<HostResource> ListResources(long id) => database.Read(
         c => c.Query(row => new HostResource(row.GetString(0), row.GetString(1)), "SELECT kind, name FROM host_resources WHERE vm_id = $id", ("$id", id)));
 
-    /// <summary>Records a VM in status <c>starting</c> with its leases, its configuration and what it will hold on the host.</summary>
+    /// <summary>Records a VM with its leases, its configuration and what it will hold on the host, and moves it from <c>pending</c> to <c>starting</c>.</summary>
     /// <exception cref="VolantException"><c>vm_exists</c>, <c>plugin_not_found</c> or <c>ip_pool_exhausted</c>; nothing is recorded.</exception>
-    public Task<VmRecord> InsertVmAsync(NewVm vm, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
+    public Task<VmRecord> InsertVmAsync(NewVm vm, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
         {
+            var c = change.Connection;
             var now = Now;
             if (c.Scalar("SELECT 1 FROM vms WHERE name = $name", ("$name", vm.Name)) is not null)
             {
                 throw new VolantException(ErrorCodes.VmExists, $"A VM named '{vm.Name}' already exists; choose another name or delete it first.");
             }
 
-            var address = vm.Addresses is { } range ? LeaseAddress(c, range) : null;
             try
             {
                 c.Execute(
                     """
-                    INSERT INTO vms (uid, name, plugin, runtime, desired, status, hypervisor, network_mode, ip_address, mac_address, link_key,
+                    INSERT INTO vms (uid, name, plugin, runtime, desired, status, hypervisor, network_mode, mac_address, link_key,
                                      cpu_cores, memory_mb, kernel_cmdline, directory, serial_socket, config_version, created_at, updated_at)
-                    VALUES ($uid, $name, $plugin, $runtime, 'running', 'starting', $hypervisor, $mode, $ip, $mac, $key,
+                    VALUES ($uid, $name, $plugin, $runtime, 'running', 'pending', $hypervisor, $mode, $mac, $key,
                             $cpus, $memory, $cmdline, $directory, $serial, 1, $now, $now)
                     """,
                     ("$uid", vm.Uid.Invariant()), ("$name", vm.Name), ("$plugin", vm.Plugin), ("$runtime", vm.Runtime), ("$hypervisor", vm.Hypervisor),
-                    ("$mode", vm.NetworkMode), ("$ip", address), ("$mac", vm.MacAddress), ("$key", vm.LinkKey), ("$cpus", vm.CpuCores),
+                    ("$mode", vm.NetworkMode), ("$mac", vm.MacAddress), ("$key", vm.LinkKey), ("$cpus", vm.CpuCores),
                     ("$memory", vm.MemoryMib), ("$cmdline", vm.KernelCmdline), ("$directory", vm.Directory), ("$serial", vm.SerialSocket), ("$now", now));
             }
             catch (SqliteException e) when (e.SqliteExtendedErrorCode == ForeignKeyViolation)
@@ -78,100 +73,133 @@ internal sealed partial class VolantStore
             }
 
             var id = (long)c.Scalar("SELECT last_insert_rowid()")!;
-            c.Execute(
-                "INSERT INTO vm_configs (vm_id, version, config, updated_at) VALUES ($id, 1, $config, $now)",
-                ("$id", id), ("$config", JsonSerializer.Serialize(vm.Config, ContractsJson.Default.VmConfig)), ("$now", now));
+            Lease(c, id, vm.Addresses);
+            InsertConfig(c, id, 1, vm.Config);
             InsertResources(c, id, vm.Resources);
-            return FindVm(c, id)!;
+            Append(change, FindVm(c, id)!, VmEventTypes.Created);
+            return Transition(change, id, VmStatus.Starting, message: null, "desired = 'running'");
         },
         cancellationToken);
 
     /// <summary>Moves a stopped or crashed VM to <c>starting</c> and records what it will hold on the host.</summary>
-    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start.</exception>
-    public Task<VmRecord> BeginStartAsync(long id, NewStart start, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
+    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start; <c>ip_pool_exhausted</c>.</exception>
+    public Task<VmRecord> BeginStartAsync(long id, NewStart start, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
         {
-            Transition(
-                c, id, VmStatus.Starting,
+            Lease(change.Connection, id, start.Addresses);
+            InsertResources(change.Connection, id, start.Resources);
+            return Transition(
+                change, id, VmStatus.Starting, start.Automatic ? "started again by its restart policy" : null,
                 """
                 desired = 'running', ready = 0, pid = NULL, last_error = NULL, exit_code = NULL, exit_signal = NULL, exit_at = NULL, exit_reason = NULL,
-                boot_ms = NULL, cpu_cores = $cpus, memory_mb = $memory, kernel_cmdline = $cmdline
+                exit_asked_by = NULL, exit_lines = NULL, boot_ms = NULL, restart_at = NULL, plugin = $plugin, runtime = $runtime,
+                network_mode = $mode, mac_address = $mac, cpu_cores = $cpus, memory_mb = $memory, kernel_cmdline = $cmdline,
+                restarts = CASE WHEN $automatic THEN restarts + 1 ELSE 0 END, restart_attempts = CASE WHEN $automatic THEN restart_attempts ELSE 0 END
                 """,
-                ("$cpus", start.CpuCores), ("$memory", start.MemoryMib), ("$cmdline", start.KernelCmdline));
-            InsertResources(c, id, start.Resources);
-            return FindVm(c, id)!;
+                ("$plugin", start.Plugin), ("$runtime", start.Runtime), ("$mode", start.NetworkMode), ("$mac", start.MacAddress), ("$cpus", start.CpuCores),
+                ("$memory", start.MemoryMib), ("$cmdline", start.KernelCmdline), ("$automatic", start.Automatic ? 1 : 0));
         },
         cancellationToken);
 
     /// <summary>Records the hypervisor as soon as it exists.</summary>
     public Task SetProcessAsync(long id, ProcessIdentity process, CancellationToken cancellationToken) => database.WriteAsync(
         c => c.Execute(
-            "UPDATE vms SET pid = $pid, pid_start_time = $start, pid_boot_id = $boot, started_at = $now, updated_at = $now WHERE id = $id",
+            "UPDATE vms SET pid = $pid, pid_start_time = $start, pid_boot_id = $boot, started_at = $now, updated_at = $now, revision = revision + 1 WHERE id = $id",
             ("$id", id), ("$pid", process.Pid), ("$start", process.StartTime), ("$boot", process.BootId), ("$now", Now)),
         cancellationToken);
 
     /// <summary>Changes the status if the current one allows it.</summary>
     /// <exception cref="VolantException"><c>vm_status_conflict</c> or <c>vm_not_found</c>.</exception>
-    public Task<VmRecord> SetStatusAsync(long id, VmStatus status, DesiredState? desired, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
+    public Task<VmRecord> SetStatusAsync(long id, VmStatus status, DesiredState? desired, CancellationToken cancellationToken, string? askedBy = null) => ChangeAsync(
+        change => Transition(
+            change, id, status, askedBy is null ? null : $"asked by {askedBy}",
+            "desired = ifnull($desired, desired), exit_asked_by = ifnull($by, exit_asked_by)",
+            ("$desired", desired is { } wanted ? DesiredText(wanted) : null), ("$by", askedBy)),
+        cancellationToken);
+
+    /// <summary>Says that a VM that does not run is not wanted to run; it is not started again by itself.</summary>
+    public Task<VmRecord> SettleStoppedAsync(long id, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
         {
-            Transition(c, id, status, "desired = ifnull($desired, desired)", ("$desired", desired is { } wanted ? DesiredText(wanted) : null));
-            return FindVm(c, id)!;
+            change.Connection.Execute(
+                "UPDATE vms SET desired = 'stopped', restart_at = NULL, restart_attempts = 0, updated_at = $now, revision = revision + 1 WHERE id = $id", ("$id", id), ("$now", Now));
+            var vm = FindVm(change.Connection, id) ?? throw Gone(id);
+            return vm.Vm.Status == VmStatus.Crashed ? Transition(change, id, VmStatus.Stopped, "stopped on request", "ready = 0") : vm;
         },
         cancellationToken);
 
-    /// <summary>Changes only what is wanted.</summary>
-    public Task SetDesiredAsync(long id, DesiredState desired, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute("UPDATE vms SET desired = $desired, updated_at = $now WHERE id = $id", ("$id", id), ("$desired", DesiredText(desired)), ("$now", Now)),
-        cancellationToken);
-
-    /// <summary>Records that a VM became ready or lost it; a boot time is kept once per run.</summary>
-    public Task<VmRecord?> SetReadyAsync(long id, bool ready, long? bootMs, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
+    /// <summary>Records that a VM became ready or lost it; a boot time is kept once per run. Null when it does not run any more.</summary>
+    public Task<VmRecord?> SetReadyAsync(long id, bool ready, long? bootMs, string? message, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
         {
-            c.Execute(
-                "UPDATE vms SET ready = $ready, boot_ms = ifnull(boot_ms, $boot), updated_at = $now WHERE id = $id AND status = 'running'",
-                ("$id", id), ("$ready", ready ? 1 : 0), ("$boot", bootMs), ("$now", Now));
-            return FindVm(c, id);
-        },
-        cancellationToken);
-
-    /// <summary>Records that a run ended: status, reason, and that the process is gone.</summary>
-    public Task<VmRecord> EndRunAsync(long id, VmStatus status, VmExit exit, string? error, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
-        {
-            Transition(
-                c, id, status,
+            var changed = change.Connection.Execute(
                 """
-                ready = 0, pid = NULL, pid_start_time = NULL, pid_boot_id = NULL, last_error = $error,
-                exit_code = $code, exit_signal = $signal, exit_at = $at, exit_reason = $reason
+                UPDATE vms SET ready = $ready, boot_ms = ifnull(boot_ms, $boot), last_error = $message, updated_at = $now, revision = revision + 1
+                WHERE id = $id AND status = 'running'
                 """,
-                ("$error", error), ("$code", exit.Code), ("$signal", exit.Signal), ("$at", exit.At.ToUnixTimeMilliseconds()), ("$reason", exit.Reason));
-            return FindVm(c, id)!;
+                ("$id", id), ("$ready", ready ? 1 : 0), ("$boot", bootMs), ("$message", message), ("$now", Now));
+            if (changed == 0)
+            {
+                return null;
+            }
+
+            var vm = FindVm(change.Connection, id)!;
+            Append(change, vm, ready ? VmEventTypes.Ready : VmEventTypes.NotReady, message);
+            return vm;
         },
         cancellationToken);
+
+    /// <summary>Records that a run ended: status, reason, that the process is gone, and when it is started again.</summary>
+    public Task<VmRecord> EndRunAsync(long id, EndedRun ended, CancellationToken cancellationToken) => ChangeAsync(
+        change => Transition(
+            change, id, ended.Status, ended.Exit.Reason,
+            """
+            ready = 0, pid = NULL, pid_start_time = NULL, pid_boot_id = NULL, last_error = $error,
+            exit_code = $code, exit_signal = $signal, exit_at = $at, exit_reason = $reason, exit_asked_by = ifnull($by, exit_asked_by), exit_lines = $lines,
+            restart_at = $restart, restart_attempts = $attempts
+            """,
+            ("$error", ended.Error), ("$code", ended.Exit.Code), ("$signal", ended.Exit.Signal), ("$at", ended.Exit.At.ToUnixTimeMilliseconds()),
+            ("$reason", ended.Exit.Reason), ("$by", ended.Exit.AskedBy),
+            ("$lines", ended.Exit.LastLines is { } lines ? JsonSerializer.Serialize(lines, ContractsJson.Default.IReadOnlyListString) : null),
+            ("$restart", ended.RestartAt?.ToUnixTimeMilliseconds()), ("$attempts", ended.RestartAttempts)),
+        cancellationToken);
+
+    /// <summary>Records why a start failed before anything was launched, and when it is tried again.</summary>
+    public Task SetStartFailureAsync(long id, string error, DateTimeOffset? restartAt, int attempts, CancellationToken cancellationToken) => database.WriteAsync(
+        c => c.Execute(
+            "UPDATE vms SET last_error = $error, restart_at = $restart, restart_attempts = $attempts, updated_at = $now, revision = revision + 1 WHERE id = $id",
+            ("$id", id), ("$error", error), ("$restart", restartAt?.ToUnixTimeMilliseconds()), ("$attempts", attempts), ("$now", Now)),
+        cancellationToken);
+
+    /// <summary>VMs that wait to be started again, the next one first.</summary>
+    public IReadOnlyList<VmRecord> ListRestarts() => database.Read(c => c.Query(
+        ReadVm, "SELECT * FROM vms WHERE restart_at IS NOT NULL AND deleting = 0 AND desired = 'running' ORDER BY restart_at"));
 
     /// <summary>Says that a VM is to be deleted; from now on it is not listed.</summary>
     public Task BeginDeleteAsync(long id, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute("UPDATE vms SET deleting = 1, desired = 'stopped', ready = 0, updated_at = $now WHERE id = $id", ("$id", id), ("$now", Now)),
+        c => c.Execute(
+            "UPDATE vms SET deleting = 1, desired = 'stopped', ready = 0, restart_at = NULL, updated_at = $now, revision = revision + 1 WHERE id = $id", ("$id", id), ("$now", Now)),
         cancellationToken);
 
-    /// <summary>Forgets that a VM holds a resource; call it when the resource is gone.</summary>
-    public Task DeleteResourceAsync(long id, string kind, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute("DELETE FROM host_resources WHERE vm_id = $id AND kind = $kind", ("$id", id), ("$kind", kind)),
+    /// <summary>Forgets that a VM holds resources; call it when they are gone.</summary>
+    public Task DeleteResourcesAsync(long id, IReadOnlyList<string> kinds, CancellationToken cancellationToken) => database.WriteAsync(
+        c => kinds.Sum(kind => c.Execute("DELETE FROM host_resources WHERE vm_id = $id AND kind = $kind", ("$id", id), ("$kind", kind))),
         cancellationToken);
 
     /// <summary>Forgets a VM and gives its address back. It must hold nothing on the host any more.</summary>
-    public Task DeleteVmAsync(long id, CancellationToken cancellationToken) => database.WriteAsync(
-        c =>
+    public Task DeleteVmAsync(long id, string? message, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
         {
-            c.Execute(
-                """
-                INSERT INTO released_addresses (ip_address, released_at) SELECT ip_address, $now FROM vms WHERE id = $id AND ip_address IS NOT NULL
-                ON CONFLICT (ip_address) DO UPDATE SET released_at = $now
-                """,
-                ("$id", id), ("$now", Now));
-            return c.Execute("DELETE FROM vms WHERE id = $id", ("$id", id));
+            var c = change.Connection;
+            if (FindVm(c, id) is not { } vm)
+            {
+                return false;
+            }
+
+            Release(c, id);
+            c.Execute("DELETE FROM vms WHERE id = $id", ("$id", id));
+            Append(change, vm with { Vm = vm.Vm with { Status = VmStatus.Stopped, Pid = null } }, VmEventTypes.Deleted, message);
+            return true;
         },
         cancellationToken);
 
@@ -189,48 +217,24 @@ internal sealed partial class VolantStore
         }
     }
 
-    /// <summary>An address never given out before, else the one that rested longest.</summary>
-    private static string LeaseAddress(SqliteConnection c, AddressRange range)
-    {
-        var leased = c.Query(row => row.GetString(0), "SELECT ip_address FROM vms WHERE ip_address IS NOT NULL").ToHashSet(StringComparer.Ordinal);
-        var resting = c.Query(row => row.GetString(0), "SELECT ip_address FROM released_addresses ORDER BY released_at");
-        var rested = resting.ToHashSet(StringComparer.Ordinal);
-        for (var number = range.First; number <= range.Last; number++)
-        {
-            var address = Format(number);
-            if (number != range.Reserved && !leased.Contains(address) && !rested.Contains(address))
-            {
-                return address;
-            }
-        }
-
-        return resting.FirstOrDefault(address => InRange(address, range) && !leased.Contains(address))
-            ?? throw new VolantException(ErrorCodes.IpPoolExhausted, $"All addresses from {Format(range.First)} to {Format(range.Last)} are in use; delete VMs or configure a larger VOLANT_SUBNET.");
-    }
-
-    private static string Format(uint number) => new IPAddress([(byte)(number >> 24), (byte)(number >> 16), (byte)(number >> 8), (byte)number]).ToString();
-
-    private static bool InRange(string address, AddressRange range)
-    {
-        var b = IPAddress.Parse(address).GetAddressBytes();
-        var number = ((uint)b[0] << 24) | ((uint)b[1] << 16) | ((uint)b[2] << 8) | b[3];
-        return number >= range.First && number <= range.Last && number != range.Reserved;
-    }
-
-    /// <summary>The only writer of <c>status</c>: compare-and-set by the transition table.</summary>
-    private void Transition(SqliteConnection c, long id, VmStatus to, string assignments, params ReadOnlySpan<(string Name, object? Value)> parameters)
+    /// <summary>The only writer of <c>status</c>: compare-and-set by the transition table, with the event that tells of it.</summary>
+    private VmRecord Transition(Change change, long id, VmStatus to, string? message, string assignments, params ReadOnlySpan<(string Name, object? Value)> parameters)
     {
         var allowed = string.Join(',', Enum.GetValues<VmStatus>().Where(from => from.CanBecome(to)).Select(from => $"'{from.ToText()}'"));
-        var changed = c.Execute(
-            $"UPDATE vms SET status = $to, updated_at = $now, {assignments} WHERE id = $id AND status IN ({allowed})",
+        var changed = change.Connection.Execute(
+            $"UPDATE vms SET status = $to, updated_at = $now, revision = revision + 1, {assignments} WHERE id = $id AND status IN ({allowed})",
             [("$id", id), ("$to", to.ToText()), ("$now", Now), .. parameters]);
+        var vm = FindVm(change.Connection, id) ?? throw Gone(id);
         if (changed == 0)
         {
-            throw FindVm(c, id) is { } vm
-                ? new VolantException(ErrorCodes.VmStatusConflict, $"VM '{vm.Name}' is {vm.Vm.Status.ToText()} and cannot become {to.ToText()}.")
-                : new VolantException(ErrorCodes.VmNotFound, $"VM number {id} does not exist.");
+            throw new VolantException(ErrorCodes.VmStatusConflict, $"VM '{vm.Name}' is {vm.Vm.Status.ToText()} and cannot become {to.ToText()}.");
         }
+
+        Append(change, vm, VmEventTypes.Of(to), message);
+        return vm;
     }
+
+    private static VolantException Gone(long id) => new(ErrorCodes.VmNotFound, $"VM number {id} does not exist.");
 
     private static VmRecord ReadVm(SqliteDataReader row)
     {
@@ -257,8 +261,9 @@ internal sealed partial class VolantStore
             KernelCmdline = row.Text("kernel_cmdline")!,
             SerialSocket = row.Text("serial_socket")!,
             LastError = row.Text("last_error"),
-            Exit = row.Time("exit_at") is { } at ? new VmExit { Code = row.Int("exit_code"), Signal = row.Int("exit_signal"), At = at, Reason = row.Text("exit_reason") ?? string.Empty } : null,
+            Exit = ReadExit(row),
             Restarts = row.Int("restarts")!.Value,
+            RestartAt = row.Time("restart_at"),
             StartedAt = row.Time("started_at"),
             BootMs = row.Number("boot_ms"),
             ConfigVersion = row.Int("config_version")!.Value,
@@ -266,9 +271,20 @@ internal sealed partial class VolantStore
             UpdatedAt = row.Time("updated_at")!.Value,
         };
         var process = pid is { } number && row.Number("pid_start_time") is { } start && row.Text("pid_boot_id") is { } boot ? new ProcessIdentity(number, start, boot) : null;
-        return new VmRecord(vm, row.Number("deleting") == 1, process, row.GetFieldValue<byte[]>(row.GetOrdinal("link_key")), row.Text("directory")!);
+        return new VmRecord(vm, row.Number("deleting") == 1, process, row.GetFieldValue<byte[]>(row.GetOrdinal("link_key")), row.Text("directory")!)
+        {
+            Revision = row.Number("revision")!.Value,
+            RestartAttempts = row.Int("restart_attempts")!.Value,
+        };
     }
-}
 
-/// <summary>What a start of an existing VM changes in its record.</summary>
-internal sealed record NewStart(int CpuCores, int MemoryMib, string KernelCmdline, IReadOnlyList<HostResource> Resources);
+    private static VmExit? ReadExit(SqliteDataReader row) => row.Time("exit_at") is not { } at ? null : new VmExit
+    {
+        Code = row.Int("exit_code"),
+        Signal = row.Int("exit_signal"),
+        At = at,
+        Reason = row.Text("exit_reason") ?? string.Empty,
+        AskedBy = row.Text("exit_asked_by"),
+        LastLines = row.Text("exit_lines") is { } lines ? JsonSerializer.Deserialize(lines, ContractsJson.Default.IReadOnlyListString) : null,
+    };
+}

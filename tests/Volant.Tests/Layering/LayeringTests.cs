@@ -22,7 +22,7 @@ public sealed class LayeringTests
         ["Artifacts"] = [],
         ["Guests"] = [],
         ["Store"] = [],
-        ["Events"] = [],
+        ["Events"] = ["Store"],
     };
 
     private static readonly ArchUnitNET.Domain.Architecture Daemon =

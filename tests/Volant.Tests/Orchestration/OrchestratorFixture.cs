@@ -58,6 +58,9 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     public Recovery Recovery { get; private set; } = null!;
 
+    /// <summary>Runs after <see cref="RestartAsync"/>, or once a test starts it.</summary>
+    public RestartLoop Restarts { get; private set; } = null!;
+
     public PluginRegistry Plugins { get; private set; } = null!;
 
     public Task InstallAsync(string network = "bridged") => Plugins.InstallAsync(
@@ -73,6 +76,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Database.DisposeAsync();
         Open();
         await Recovery.StartAsync(TestContext.Current.CancellationToken);
+        await Recovery.Completed.WaitAsync(TestContext.Current.CancellationToken);
+        await Restarts.StartAsync(TestContext.Current.CancellationToken);
     }
 
     public void AssertNothingIsHeld()
@@ -85,6 +90,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Recovery.StopAsync(CancellationToken.None);
+        await Restarts.StopAsync(CancellationToken.None);
+        Events.Dispose();
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
     }
@@ -105,16 +112,18 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     {
         Database = new Database(Options.DatabasePath);
         Store = new VolantStore(Database, Clock);
-        Events = new EventBus();
+        Events?.Dispose();
+        Events = new EventBus(Store);
         Plugins = new PluginRegistry(Store);
         Owners = new VmOwners();
         var subnet = new Subnet(Options.Subnet, Options.HostIp);
         var resources = new HostResources(Store, Network, Options);
-        var supervisor = new VmSupervisor(Store, resources, Events, Options, Clock, NullLogger<VmSupervisor>.Instance);
+        var supervisor = new VmSupervisor(Store, resources, Options, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
         Orchestrator = new VmOrchestrator(
-            Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, Events, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
+            Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
         Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Options, Clock, NullLogger<Recovery>.Instance);
+        Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
 }
 

@@ -227,7 +227,7 @@ public sealed class VmOrchestratorTests : IAsyncLifetime
             c =>
             {
                 using var command = c.CreateCommand();
-                command.CommandText = $"UPDATE vms SET pid = {victim.Pid}";
+                command.CommandText = $"UPDATE vms SET pid = {victim.Pid}, pid_start_time = {victim.StartTime - 1}";
                 return command.ExecuteNonQuery();
             },
             Cancel);

@@ -75,11 +75,10 @@ public sealed class StoreTests : IAsyncLifetime
     {
         var vm = await _store.InsertVmAsync(New("web"), Cancel);
 
-        await Assert.ThrowsAsync<Microsoft.Data.Sqlite.SqliteException>(() => _store.DeleteVmAsync(vm.Id, Cancel));
+        await Assert.ThrowsAsync<Microsoft.Data.Sqlite.SqliteException>(() => _store.DeleteVmAsync(vm.Id, null, Cancel));
 
-        await _store.DeleteResourceAsync(vm.Id, "process", Cancel);
-        await _store.DeleteResourceAsync(vm.Id, "directory", Cancel);
-        await _store.DeleteVmAsync(vm.Id, Cancel);
+        await _store.DeleteResourcesAsync(vm.Id, ["process", "directory"], Cancel);
+        await _store.DeleteVmAsync(vm.Id, null, Cancel);
         Assert.Empty(_store.AllVms());
     }
 
@@ -96,9 +95,12 @@ public sealed class StoreTests : IAsyncLifetime
         Assert.Equal(["10.0.0.2", "10.0.0.3", "10.0.0.4"], vms.Select(vm => vm.Vm.IpAddress));
         var full = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("d") with { Addresses = range }, Cancel));
         Assert.Equal(ErrorCodes.IpPoolExhausted, full.Code);
-        await _store.DeleteVmAsync(vms[2].Id, Cancel);
+        await _store.DeleteVmAsync(vms[2].Id, null, Cancel);
         _clock.Advance(TimeSpan.FromSeconds(1));
-        await _store.DeleteVmAsync(vms[0].Id, Cancel);
+        await _store.DeleteVmAsync(vms[0].Id, null, Cancel);
+        full = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("d") with { Addresses = range }, Cancel));
+        Assert.Contains("less than 60 s ago", full.Message, StringComparison.Ordinal);
+        _clock.Advance(VolantStore.AddressRest);
         Assert.Equal("10.0.0.4", (await _store.InsertVmAsync(New("e") with { Addresses = range }, Cancel)).Vm.IpAddress);
     }
 
@@ -197,12 +199,12 @@ public sealed class StoreTests : IAsyncLifetime
         Directory.Delete(_directory, recursive: true);
     }
 
-    private static PluginManifest Manifest(string name) => ManifestReader.Read(Encoding.UTF8.GetBytes($$"""
+    internal static PluginManifest Manifest(string name) => ManifestReader.Read(Encoding.UTF8.GetBytes($$"""
         { "schema_version": "1.0", "name": "{{name}}", "version": "1", "resources": { "cpu_cores": 1, "memory_mb": 256 },
           "workload": { "type": "http", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:8080" }, "initramfs": { "url": "/images/x" } }
         """));
 
-    private static NewVm New(string name) => new()
+    internal static NewVm New(string name) => new()
     {
         Uid = Guid.CreateVersion7(),
         Name = name,

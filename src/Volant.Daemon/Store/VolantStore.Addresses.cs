@@ -1,0 +1,79 @@
+using System.Net;
+using Microsoft.Data.Sqlite;
+using Volant.Contracts.Api;
+
+namespace Volant.Daemon.Store;
+
+/// <content>IPv4 addresses: leased by one VM at a time, then resting before they are leased again.</content>
+internal sealed partial class VolantStore
+{
+    /// <summary>How long an address rests: longer than neighbours remember whom it belonged to.</summary>
+    public static readonly TimeSpan AddressRest = TimeSpan.FromSeconds(60);
+
+    /// <summary>Gives a VM an address of the range, or takes its address back when there is no range.</summary>
+    /// <exception cref="VolantException"><c>ip_pool_exhausted</c>.</exception>
+    private void Lease(SqliteConnection c, long id, AddressRange? range)
+    {
+        var current = (long?)c.Scalar("SELECT number FROM addresses WHERE vm_id = $id", ("$id", id));
+        if (range is null || (current is { } held && !range.Contains(held)))
+        {
+            Release(c, id);
+            current = null;
+        }
+
+        if (range is not null && current is null)
+        {
+            var number = FindFree(c, range);
+            c.Execute(
+                "INSERT INTO addresses (number, vm_id) VALUES ($number, $id) ON CONFLICT (number) DO UPDATE SET vm_id = $id, released_at = NULL",
+                ("$number", number), ("$id", id));
+            c.Execute("UPDATE vms SET ip_address = $ip WHERE id = $id", ("$id", id), ("$ip", Format(number)));
+        }
+    }
+
+    private void Release(SqliteConnection c, long id)
+    {
+        c.Execute("UPDATE addresses SET vm_id = NULL, released_at = $now WHERE vm_id = $id", ("$id", id), ("$now", Now));
+        c.Execute("UPDATE vms SET ip_address = NULL WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
+    }
+
+    /// <summary>An address never given out before, else the one that has rested longest, and long enough.</summary>
+    private long FindFree(SqliteConnection c, AddressRange range)
+    {
+        (string, object?)[] bounds = [("$first", (long)range.First), ("$last", (long)range.Last)];
+        var next = ((long?)c.Scalar("SELECT max(number) FROM addresses WHERE number BETWEEN $first AND $last", bounds) ?? (range.First - 1)) + 1;
+        next += next == range.Reserved ? 1 : 0;
+        if (next <= range.Last)
+        {
+            return next;
+        }
+
+        var rested = (long?)c.Scalar(
+            "SELECT number FROM addresses WHERE vm_id IS NULL AND number BETWEEN $first AND $last AND number <> $reserved AND released_at <= $before ORDER BY released_at, number LIMIT 1",
+            [.. bounds, ("$reserved", (long)range.Reserved), ("$before", Now - (long)AddressRest.TotalMilliseconds)]);
+        return rested ?? FindHole(c, range) ?? throw new VolantException(
+            ErrorCodes.IpPoolExhausted,
+            $"All addresses from {Format(range.First)} to {Format(range.Last)} are in use, or were less than {AddressRest.TotalSeconds:0} s ago; delete VMs, wait, or configure a larger VOLANT_SUBNET.");
+    }
+
+    /// <summary>A number that was left out because the pool was another one then.</summary>
+    private static long? FindHole(SqliteConnection c, AddressRange range)
+    {
+        var known = c.Query(row => row.GetInt64(0), "SELECT number FROM addresses WHERE number BETWEEN $first AND $last ORDER BY number", ("$first", (long)range.First), ("$last", (long)range.Last));
+        var expected = (long)range.First;
+        foreach (var number in known)
+        {
+            expected += expected == range.Reserved && number != expected ? 1 : 0;
+            if (number > expected)
+            {
+                return expected;
+            }
+
+            expected = number + 1;
+        }
+
+        return null;
+    }
+
+    private static string Format(long number) => new IPAddress([(byte)(number >> 24), (byte)(number >> 16), (byte)(number >> 8), (byte)number]).ToString();
+}
