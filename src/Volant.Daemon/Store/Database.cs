@@ -77,6 +77,7 @@ internal sealed class Database : IAsyncDisposable
     /// <summary>Runs <paramref name="work"/> on a reader connection.</summary>
     public T Read<T>(Func<SqliteConnection, T> work)
     {
+        ObjectDisposedException.ThrowIf(_closed, this);
         using var connection = new SqliteConnection(_connectionString);
         connection.Open();
         return work(connection);

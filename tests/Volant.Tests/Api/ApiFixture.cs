@@ -182,6 +182,7 @@ internal sealed class ApiFixture : IAsyncDisposable
     private async Task CloseAsync()
     {
         Client.Dispose();
-        await _app!.DisposeAsync();
+        await _app!.StopAsync(CancellationToken.None);
+        await _app.DisposeAsync();
     }
 }

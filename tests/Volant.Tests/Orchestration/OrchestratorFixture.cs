@@ -40,7 +40,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     public DaemonOptions Options { get; }
 
-    public FakeTimeProvider Clock { get; } = new();
+    public FakeTimeProvider Clock { get; private set; } = new();
 
     public FakeNetwork Network { get; } = new();
 
@@ -79,6 +79,9 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Recovery.Completed.WaitAsync(TestContext.Current.CancellationToken);
         await Restarts.StartAsync(TestContext.Current.CancellationToken);
     }
+
+    /// <summary>Another time of day, as after the clock was set; for the next daemon.</summary>
+    public void SetClock(DateTimeOffset now) => Clock = new FakeTimeProvider(now);
 
     public void AssertNothingIsHeld()
     {
