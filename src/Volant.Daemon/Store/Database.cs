@@ -22,6 +22,7 @@ internal sealed class Database : IAsyncDisposable
     private readonly BlockingCollection<IJob> _jobs = new(QueueCapacity);
     private readonly Thread _thread;
     private bool _closed;
+    private int _failAt = int.MaxValue;
 
     /// <summary>Opens the database, creating it when absent, and migrates it.</summary>
     /// <exception cref="ConfigurationException">The file is unreadable, damaged, not ours, or of a newer version.</exception>
@@ -68,6 +69,11 @@ internal sealed class Database : IAsyncDisposable
     {
         cancellationToken.ThrowIfCancellationRequested();
         ObjectDisposedException.ThrowIf(_closed, this);
+        if (Volatile.Read(ref _failAt) != int.MaxValue && Interlocked.Decrement(ref _failAt) <= 0)
+        {
+            throw new VolantException(Contracts.Api.ErrorCodes.DiskFull, "The state could not be written (a fault on purpose).");
+        }
+
         var job = new Job<T>(work, committed);
         return _jobs.TryAdd(job)
             ? job.Result
@@ -82,6 +88,9 @@ internal sealed class Database : IAsyncDisposable
         connection.Open();
         return work(connection);
     }
+
+    /// <summary>For tests: the n-th write from now on fails as on a full disk, and every later one; null ends it.</summary>
+    internal void FailAt(int? nth) => Volatile.Write(ref _failAt, nth ?? int.MaxValue);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

@@ -137,6 +137,9 @@ internal sealed class FakeNetwork : IHostNetwork
 
     public Exception? Failure { get; set; }
 
+    /// <summary>Thrown when the tap has been made.</summary>
+    public Exception? FailureAfter { get; set; }
+
     public Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
     {
         if (Failure is { } failure)
@@ -145,6 +148,11 @@ internal sealed class FakeNetwork : IHostNetwork
         }
 
         Taps.Add(LinuxBridgeNetwork.TapNameFor(uid));
+        if (FailureAfter is { } late)
+        {
+            throw late;
+        }
+
         return Task.FromResult(LinuxBridgeNetwork.TapNameFor(uid));
     }
 
