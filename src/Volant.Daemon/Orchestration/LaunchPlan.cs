@@ -95,7 +95,7 @@ internal sealed record LaunchPlan
         RejectUnsupported(config, manifest);
         var plan = new LaunchPlan
         {
-            Plugin = PluginOf(config),
+            Plugin = config.Plugin ?? manifest.Name!,
             Manifest = manifest,
             Runtime = config.Runtime ?? manifest.Runtime!,
             CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,
