@@ -7,6 +7,7 @@ using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Hypervisors.Qemu;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
+using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
 using Volant.Daemon.Store;
 
@@ -45,6 +46,7 @@ internal static class DaemonHost
         app.MapArtifacts();
         app.MapVms();
         app.MapVmConfigs();
+        app.MapDeployments();
         app.MapLogs();
         app.MapEvents();
         app.MapAgentProxy();
@@ -117,6 +119,7 @@ internal static class DaemonHost
         services.AddSingleton<VolantStore>();
         services.AddSingleton<EventBus>();
         services.AddSingleton<RestartLoop>();
+        services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
         services.AddSingleton(_ => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes));
         services.AddSingleton(provider => new BootImages(provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, options.ImageDirectories));
@@ -131,5 +134,6 @@ internal static class DaemonHost
         services.AddSingleton<Recovery>();
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
+        services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
     }
 }

@@ -33,6 +33,15 @@ public static class ErrorCodes
     /// <summary>409: the VM does not run.</summary>
     public const string VmNotRunning = "vm_not_running";
 
+    /// <summary>404: no deployment has that name.</summary>
+    public const string DeploymentNotFound = "deployment_not_found";
+
+    /// <summary>409: a deployment with that name exists.</summary>
+    public const string DeploymentExists = "deployment_exists";
+
+    /// <summary>409: VMs of the deployment could not be deleted; it is tried again.</summary>
+    public const string DeploymentIncomplete = "deployment_incomplete";
+
     /// <summary>404: no plugin has that name.</summary>
     public const string PluginNotFound = "plugin_not_found";
 

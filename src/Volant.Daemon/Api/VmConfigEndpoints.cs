@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -34,12 +33,9 @@ internal static class VmConfigEndpoints
 
     private static Ok<IReadOnlyList<VmConfigVersion>> History(string name, string? limit, VolantStore store)
     {
-        var most = VolantStore.ConfigCapacity;
-        if (!int.TryParse(limit ?? "100", NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count < 1 || count > most)
-        {
-            throw new VolantException(ErrorCodes.InvalidRequest, $"limit must be a whole number from 1 to {most}.") { Fields = [new FieldError("limit", $"must be a whole number from 1 to {most}")] };
-        }
-
+        var query = new QueryFaults();
+        var count = query.Number("limit", limit, 100, 1, VolantStore.ConfigCapacity);
+        query.Reject();
         return TypedResults.Ok(store.ListConfigs(Find(store, name).Id, count));
     }
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Store;
@@ -29,19 +28,19 @@ internal static class VmEndpoints
     private static Ok<IReadOnlyList<Vm>> List(
         HttpContext context, VolantStore store, string[]? status, string? runtime, string? plugin, string? q, string? limit, string? offset, string? sort, string? order)
     {
-        var faults = new List<FieldError>();
+        var query = new QueryFaults();
         var filter = new VmFilter
         {
-            Statuses = ParseStatuses(status ?? [], faults),
+            Statuses = ParseStatuses(status ?? [], query),
             Runtime = runtime,
             Plugin = plugin,
             Contains = string.IsNullOrEmpty(q) ? null : q,
-            Limit = ParseNumber("limit", limit, 1000, 1, MaxLimit, faults),
-            Offset = ParseNumber("offset", offset, 0, 0, int.MaxValue, faults),
-            Sort = ParseChoice("sort", sort, VmFilter.SortColumns, faults),
-            Descending = ParseChoice("order", order, ["asc", "desc"], faults) == "desc",
+            Limit = query.Number("limit", limit, 1000, 1, MaxLimit),
+            Offset = query.Number("offset", offset, 0, 0, int.MaxValue),
+            Sort = query.Choice("sort", sort, VmFilter.SortColumns),
+            Descending = query.Choice("order", order, ["asc", "desc"]) == "desc",
         };
-        Reject(faults);
+        query.Reject();
         var (vms, total) = store.ListVms(filter);
         context.Response.Headers["X-Total-Count"] = total.ToString(CultureInfo.InvariantCulture);
         return TypedResults.Ok(vms);
@@ -95,26 +94,26 @@ internal static class VmEndpoints
 
     private static TimeSpan? ParseWait(string? wait, string? timeout)
     {
-        var faults = new List<FieldError>();
-        var seconds = ParseNumber("timeout", timeout, 120, 1, MaxTimeoutSeconds, faults);
+        var query = new QueryFaults();
+        var seconds = query.Number("timeout", timeout, 120, 1, MaxTimeoutSeconds);
         if (wait is not (null or "" or "ready"))
         {
-            faults.Add(new FieldError("wait", "must be 'ready'"));
+            query.Add("wait", "must be 'ready'");
         }
 
-        Reject(faults);
+        query.Reject();
         return wait == "ready" ? TimeSpan.FromSeconds(seconds) : null;
     }
 
     private static TimeSpan ParseGrace(string? text)
     {
-        var faults = new List<FieldError>();
-        var seconds = ParseNumber("grace_seconds", text, (int)VmOrchestrator.DefaultGrace.TotalSeconds, 0, MaxTimeoutSeconds, faults);
-        Reject(faults);
+        var query = new QueryFaults();
+        var seconds = query.Number("grace_seconds", text, (int)VmOrchestrator.DefaultGrace.TotalSeconds, 0, MaxTimeoutSeconds);
+        query.Reject();
         return TimeSpan.FromSeconds(seconds);
     }
 
-    private static VmStatus[] ParseStatuses(string[] texts, List<FieldError> faults)
+    private static VmStatus[] ParseStatuses(string[] texts, QueryFaults query)
     {
         var statuses = new List<VmStatus>();
         foreach (var text in texts.SelectMany(text => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))
@@ -125,49 +124,10 @@ internal static class VmEndpoints
             }
             else
             {
-                faults.Add(new FieldError("status", $"must be one of {string.Join(", ", Enum.GetValues<VmStatus>().Select(known => known.ToText()))}"));
+                query.Add("status", $"must be one of {string.Join(", ", Enum.GetValues<VmStatus>().Select(known => known.ToText()))}");
             }
         }
 
         return [.. statuses];
-    }
-
-    private static int ParseNumber(string name, string? text, int fallback, int least, int most, List<FieldError> faults)
-    {
-        if (string.IsNullOrEmpty(text))
-        {
-            return fallback;
-        }
-
-        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most)
-        {
-            return number;
-        }
-
-        faults.Add(new FieldError(name, string.Create(CultureInfo.InvariantCulture, $"must be a whole number from {least} to {most}")));
-        return fallback;
-    }
-
-    private static string ParseChoice(string name, string? text, IReadOnlyList<string> allowed, List<FieldError> faults)
-    {
-        if (string.IsNullOrEmpty(text))
-        {
-            return allowed[0];
-        }
-
-        if (!allowed.Contains(text, StringComparer.Ordinal))
-        {
-            faults.Add(new FieldError(name, $"must be one of {string.Join(", ", allowed)}"));
-        }
-
-        return text;
-    }
-
-    private static void Reject(List<FieldError> faults)
-    {
-        if (faults.Count > 0)
-        {
-            throw new VolantException(ErrorCodes.InvalidRequest, $"The request is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
-        }
     }
 }

@@ -41,8 +41,18 @@ internal sealed partial class VmOrchestrator(
     /// <param name="cancellationToken">Stops the caller from waiting.</param>
     /// <param name="spawned">Called on any thread the moment the hypervisor's process exists; it must return quickly and not throw.</param>
     /// <exception cref="VolantException">The request is wrong, or the host cannot do it.</exception>
-    public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null) =>
-        CreateCoreAsync(request, spawned).WaitAsync(cancellationToken);
+    /// <param name="replica">The deployment that it is made for.</param>
+    public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null, ReplicaOf? replica = null) =>
+        CreateCoreAsync(request, spawned, replica).WaitAsync(cancellationToken);
+
+    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored.</summary>
+    /// <exception cref="VolantException">They could not.</exception>
+    public VmConfig CheckConfig(VmConfig config)
+    {
+        var normal = LaunchPlan.Normalise(config);
+        LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        return normal;
+    }
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
     /// <param name="name">Name of the VM.</param>
@@ -150,14 +160,14 @@ internal sealed partial class VmOrchestrator(
         },
         CancellationToken.None);
 
-    private async Task<Vm> CreateCoreAsync(CreateVmRequest request, Action? spawned)
+    private async Task<Vm> CreateCoreAsync(CreateVmRequest request, Action? spawned, ReplicaOf? replica)
     {
         var accepted = clock.GetTimestamp();
         RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities), CancellationToken.None);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try

@@ -84,8 +84,8 @@ internal sealed class VmRun : IAsyncDisposable
     }
 }
 
-/// <summary>The owners of all VMs by name.</summary>
-internal sealed class VmOwners
+/// <summary>The owners of all VMs by name. Disposing it lets go of every hypervisor and ends none.</summary>
+internal sealed class VmOwners : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, VmOwner> _owners = new(StringComparer.Ordinal);
 
@@ -112,6 +112,19 @@ internal sealed class VmOwners
         return owner.Run ?? throw (owner.Recovering
             ? new VolantException(ErrorCodes.Unavailable, $"The daemon has just started and takes over VM '{name}'; try again shortly.")
             : new VolantException(ErrorCodes.VmNotRunning, $"VM '{name}' is not running; start it with 'volar vms start {name}'."));
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var owner in _owners.Values)
+        {
+            if (owner.Run is { } run)
+            {
+                owner.Run = null;
+                await run.DisposeAsync();
+            }
+        }
     }
 
     /// <summary>The failure of every look-up.</summary>

@@ -59,6 +59,9 @@ internal sealed record NewVm
 
     public required VmConfig Config { get; init; }
 
+    /// <summary>The deployment that it belongs to; null for none.</summary>
+    public ReplicaOf? Replica { get; init; }
+
     /// <summary>What the first start will hold on the host.</summary>
     public required IReadOnlyList<HostResource> Resources { get; init; }
 }

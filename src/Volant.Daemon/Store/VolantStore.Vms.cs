@@ -59,13 +59,15 @@ internal sealed partial class VolantStore
                 c.Execute(
                     """
                     INSERT INTO vms (uid, name, plugin, runtime, desired, status, hypervisor, network_mode, mac_address, link_key,
-                                     cpu_cores, memory_mb, kernel_cmdline, directory, serial_socket, config_version, created_at, updated_at)
+                                     cpu_cores, memory_mb, kernel_cmdline, directory, serial_socket, config_version, created_at, updated_at,
+                                     deployment_id, deployment, deployment_revision)
                     VALUES ($uid, $name, $plugin, $runtime, 'running', 'pending', $hypervisor, $mode, $mac, $key,
-                            $cpus, $memory, $cmdline, $directory, $serial, 1, $now, $now)
+                            $cpus, $memory, $cmdline, $directory, $serial, 1, $now, $now, $dep, $depname, $deprev)
                     """,
                     ("$uid", vm.Uid.Invariant()), ("$name", vm.Name), ("$plugin", vm.Plugin), ("$runtime", vm.Runtime), ("$hypervisor", vm.Hypervisor),
                     ("$mode", vm.NetworkMode), ("$mac", vm.MacAddress), ("$key", vm.LinkKey), ("$cpus", vm.CpuCores),
-                    ("$memory", vm.MemoryMib), ("$cmdline", vm.KernelCmdline), ("$directory", vm.Directory), ("$serial", vm.SerialSocket), ("$now", now));
+                    ("$memory", vm.MemoryMib), ("$cmdline", vm.KernelCmdline), ("$directory", vm.Directory), ("$serial", vm.SerialSocket), ("$now", now),
+                    ("$dep", vm.Replica?.Id), ("$depname", vm.Replica?.Deployment), ("$deprev", vm.Replica?.Revision));
             }
             catch (SqliteException e) when (e.SqliteExtendedErrorCode == ForeignKeyViolation)
             {
@@ -250,6 +252,7 @@ internal sealed partial class VolantStore
             Desired = row.Text("desired") == "running" ? DesiredState.Running : DesiredState.Stopped,
             Status = VmStatusRules.FindStatus(row.Text("status")!)!.Value,
             Ready = row.Number("ready") == 1,
+            Deployment = row.Text("deployment"),
             Hypervisor = row.Text("hypervisor")!,
             Pid = pid,
             NetworkMode = row.Text("network_mode")!,

@@ -49,10 +49,16 @@ internal sealed partial class VolantStore(Database database, TimeProvider clock)
     public Task<bool> DeletePluginAsync(string name, CancellationToken cancellationToken) => database.WriteAsync(
         c =>
         {
-            var users = c.Query(row => row.GetString(0), "SELECT name FROM vms WHERE plugin = $name ORDER BY name LIMIT 5", ("$name", name));
+            var users = c.Query(
+                row => row.GetString(0),
+                """
+                SELECT name FROM vms WHERE plugin = $name
+                UNION ALL SELECT 'deployment ' || name FROM deployments WHERE json_extract(config, '$.plugin') = $name ORDER BY 1 LIMIT 5
+                """,
+                ("$name", name));
             return users.Count == 0
                 ? c.Execute("DELETE FROM plugins WHERE name = $name", ("$name", name)) > 0
-                : throw new VolantException(ErrorCodes.PluginInUse, $"Plugin '{name}' is used by {string.Join(", ", users)}; delete those VMs first.");
+                : throw new VolantException(ErrorCodes.PluginInUse, $"Plugin '{name}' is used by {string.Join(", ", users)}; delete those first.");
         },
         cancellationToken);
 

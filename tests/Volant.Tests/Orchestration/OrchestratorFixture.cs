@@ -130,10 +130,28 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     }
 }
 
+/// <summary>A set that several threads may change.</summary>
+internal sealed class ConcurrentSet : IEnumerable<string>
+{
+    private readonly ConcurrentDictionary<string, bool> _items = new(StringComparer.Ordinal);
+
+    public int Count => _items.Count;
+
+    public void Add(string item) => _items[item] = true;
+
+    public void Remove(string item) => _items.TryRemove(item, out _);
+
+    public IEnumerator<string> GetEnumerator() => _items.Keys.GetEnumerator();
+
+    System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => GetEnumerator();
+}
+
 /// <summary>Taps as a set of names.</summary>
 internal sealed class FakeNetwork : IHostNetwork
 {
-    public HashSet<string> Taps { get; } = new(StringComparer.Ordinal);
+    public ConcurrentSet Taps { get; } = [];
+
+    public Exception? DetachFailure { get; set; }
 
     public Exception? Failure { get; set; }
 
@@ -158,6 +176,11 @@ internal sealed class FakeNetwork : IHostNetwork
 
     public Task DetachAsync(string tap, CancellationToken cancellationToken)
     {
+        if (DetachFailure is { } failure)
+        {
+            throw failure;
+        }
+
         Taps.Remove(tap);
         return Task.CompletedTask;
     }
@@ -170,15 +193,19 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 {
     private readonly ConcurrentDictionary<Guid, ProcessIdentity> _launched = [];
     private readonly ConcurrentDictionary<Guid, IAsyncDisposable> _guests = [];
+    private int _launches;
 
     /// <summary>What stands behind the guest channel of a VM while its process lives.</summary>
     public Func<LaunchSpec, IAsyncDisposable>? GuestOf { get; set; }
 
-    public int Launches { get; private set; }
+    public int Launches => _launches;
 
     public Exception? FailBefore { get; set; }
 
     public Exception? FailAfter { get; set; }
+
+    /// <summary>Fails before some launches only.</summary>
+    public Func<LaunchSpec, Exception?>? FailWhen { get; set; }
 
     public IReadOnlyList<ProcessIdentity> Alive => [.. _launched.Values.Where(process => process.IsAlive())];
 
@@ -188,8 +215,8 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 
     public async Task<VmProcess> LaunchAsync(LaunchSpec spec, Func<VmHandle, Task> started, CancellationToken cancellationToken)
     {
-        Launches++;
-        if (FailBefore is { } before)
+        Interlocked.Increment(ref _launches);
+        if ((FailBefore ?? FailWhen?.Invoke(spec)) is { } before)
         {
             throw before;
         }
@@ -227,9 +254,12 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
             descriptor?.Signal(9);
         }
 
-        foreach (var guest in _guests.Values)
+        foreach (var uid in _guests.Keys)
         {
-            await guest.DisposeAsync();
+            if (_guests.TryRemove(uid, out var guest))
+            {
+                await guest.DisposeAsync();
+            }
         }
     }
 
