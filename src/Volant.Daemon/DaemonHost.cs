@@ -47,6 +47,9 @@ internal static class DaemonHost
         app.MapVms();
         app.MapVmConfigs();
         app.MapDeployments();
+        app.MapPluginArtifacts();
+        app.MapActions();
+        app.MapGuestOpenApi();
         app.MapLogs();
         app.MapEvents();
         app.MapAgentProxy();
@@ -99,6 +102,7 @@ internal static class DaemonHost
         services.AddProblemDetails();
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
+        services.AddSingleton<GuestForwarder>();
         services.AddOpenApi("v1", api => api.AddDocumentTransformer((document, _, _) =>
         {
             document.Info.Title = "Volant API";

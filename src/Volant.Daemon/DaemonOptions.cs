@@ -56,6 +56,9 @@ internal sealed record DaemonOptions
     /// <summary>How long a guest may take from launch until its agent answers.</summary>
     public required TimeSpan BootTimeout { get; init; }
 
+    /// <summary>How long a guest may take until it begins to answer a forwarded request.</summary>
+    public required TimeSpan AgentTimeout { get; init; }
+
     /// <summary>Where the database lies; the artifact cache is beside it.</summary>
     public string StateDirectory => Path.GetDirectoryName(DatabasePath)!;
 

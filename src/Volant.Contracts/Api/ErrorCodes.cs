@@ -51,6 +51,15 @@ public static class ErrorCodes
     /// <summary>409: VMs use the plugin.</summary>
     public const string PluginInUse = "plugin_in_use";
 
+    /// <summary>404: the plugin has no such action.</summary>
+    public const string ActionNotFound = "action_not_found";
+
+    /// <summary>409: the VM has another runtime than the plugin.</summary>
+    public const string RuntimeMismatch = "runtime_mismatch";
+
+    /// <summary>503: no VM of the plugin is ready.</summary>
+    public const string NoReadyVm = "no_ready_vm";
+
     /// <summary>404: no such artifact, or the file that a manifest names does not exist.</summary>
     public const string ArtifactNotFound = "artifact_not_found";
 

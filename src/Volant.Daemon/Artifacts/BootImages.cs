@@ -127,6 +127,10 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
     private static VolantException Mismatch(string path, string actual, string expected) =>
         new(ErrorCodes.ChecksumMismatch, $"'{path}' has SHA-256 {actual}, expected {expected}; build or fetch it again, or correct the checksum.");
 
+    /// <summary>Refuses a host file that does not lie below an image directory.</summary>
+    /// <exception cref="VolantException"><c>path_not_allowed</c> or <c>artifact_not_found</c>.</exception>
+    public void CheckAllowed(string path) => OpenAllowed(path).Dispose();
+
     private Microsoft.Win32.SafeHandles.SafeFileHandle OpenAllowed(string path)
     {
         foreach (var root in imageDirectories)

@@ -38,6 +38,10 @@ internal sealed partial class VolantStore
     /// <summary>One VM by number; null when it is gone.</summary>
     public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
 
+    /// <summary>Name of one of a plugin's ready VMs, by chance; null when none is ready.</summary>
+    public string? FindAnyReady(string plugin) => database.Read(c => (string?)c.Scalar(
+        "SELECT name FROM vms WHERE plugin = $plugin AND status = 'running' AND ready = 1 AND deleting = 0 ORDER BY random() LIMIT 1", ("$plugin", plugin)));
+
     /// <summary>What a VM holds on the host.</summary>
     public IReadOnlyList<HostResource> ListResources(long id) => database.Read(
         c => c.Query(row => new HostResource(row.GetString(0), row.GetString(1)), "SELECT kind, name FROM host_resources WHERE vm_id = $id", ("$id", id)));

@@ -35,6 +35,7 @@ internal sealed partial class VolantStore(Database database, TimeProvider clock)
                 """,
                 ("$name", manifest.Name), ("$version", manifest.Version), ("$enabled", manifest.Enabled == false ? 0 : 1),
                 ("$manifest", JsonSerializer.Serialize(manifest, ContractsJson.Default.PluginManifest)), ("$now", Now));
+            PutArtifacts(c, manifest);
             return !existed;
         },
         cancellationToken);

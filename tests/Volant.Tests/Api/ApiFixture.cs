@@ -60,6 +60,9 @@ internal sealed class ApiFixture : IAsyncDisposable
 
     public FakeLauncher Launcher { get; } = new();
 
+    /// <summary>What the daemon logged as an error.</summary>
+    public ErrorLog Log { get; } = new();
+
     /// <summary>The agent that answers for every VM.</summary>
     public FakeAgent Agent => _agent!;
 
@@ -96,7 +99,7 @@ internal sealed class ApiFixture : IAsyncDisposable
             { "schema_version": "1.0", "name": "{{name}}", "version": "1", "resources": { "cpu_cores": 1, "memory_mb": 256 }, "network": { "mode": "vsock" }, {{members}}
               "workload": { "type": "http", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:8080" }, "initramfs": { "url": "{{Root}}/images/initramfs" } }
             """);
-        Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync(Cancelled));
+        Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync(Cancelled) + string.Join('\n', Log.Errors));
     }
 
     /// <summary>Creates a VM and waits until it is ready.</summary>
@@ -167,6 +170,7 @@ internal sealed class ApiFixture : IAsyncDisposable
             services.RemoveAll<IHostNetwork>();
             services.RemoveAll<IHypervisorLauncher>();
             services.RemoveAll<ILoggerProvider>();
+            services.AddSingleton<ILoggerProvider>(Log);
             services.AddSingleton<IHostNetwork>(Network);
             services.AddSingleton<IHypervisorLauncher>(Launcher);
             _customize?.Invoke(services);

@@ -20,6 +20,9 @@ internal sealed class FakeAgent : IAsyncDisposable
     /// <summary>Completes when the agent was asked to shut down.</summary>
     public Task Shutdown => _shutdown.Task;
 
+    /// <summary>What <c>/v1/openapi</c> answers; 404 when null.</summary>
+    public string? OpenApi { get; set; }
+
     /// <summary>What <c>/v1/agent/state</c> answers.</summary>
     public Func<HttpContext, Task> OnState { get; set; } = AnswerAsync;
 
@@ -49,6 +52,18 @@ internal sealed class FakeAgent : IAsyncDisposable
                 await context.Response.Body.WriteAsync(chunk.AsMemory(0, (int)Math.Min(count, chunk.Length)), context.RequestAborted);
             }
         });
+        app.Map("/echo/{**rest}", async (HttpContext context) =>
+        {
+            // The body goes back as it comes, behind a line about the request.
+            context.Response.ContentType = "text/plain";
+            await context.Response.WriteAsync(
+                $"{context.Request.Method} {context.Request.Path}{context.Request.QueryString} [{string.Join(' ', context.Request.Headers.Keys.Order(StringComparer.OrdinalIgnoreCase))}]\n", context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
+            await context.Request.Body.CopyToAsync(context.Response.Body, context.RequestAborted);
+        });
+        app.Map("/hang", HangAsync);
+        app.MapGet("/v1/openapi", (HttpContext context) => agent.OpenApi is { } document ? Results.Text(document, "application/json") : Results.NotFound());
+        app.MapGet("/docs/openapi.yaml", () => Results.Text("openapi: 3.1.0\n", "application/yaml"));
         app.MapGet("/version", (HttpContext context) => $"{context.Request.Protocol} {context.Request.Host} {context.Request.QueryString}");
         app.MapGet("/elsewhere", () => TypedResults.Redirect("/version"));
         await app.StartAsync(TestContext.Current.CancellationToken);
