@@ -29,6 +29,8 @@ namespace Volant.Contracts;
 [JsonSerializable(typeof(Problem))]
 [JsonSerializable(typeof(StoredArtifact))]
 [JsonSerializable(typeof(SystemInfo))]
+[JsonSerializable(typeof(SystemStatus))]
+[JsonSerializable(typeof(SystemSummary))]
 [JsonSerializable(typeof(Vm))]
 [JsonSerializable(typeof(VmConfig))]
 [JsonSerializable(typeof(VmConfigVersion))]

@@ -33,6 +33,7 @@ internal static class DaemonEnvironment
         ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest uploaded artifact in MiB"),
         ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
         ("VOLANT_AGENT_TIMEOUT", "30", "seconds until a guest must begin to answer a forwarded request, 1 to 3600"),
+        ("VOLANT_RATE_LIMIT", "500", "expensive calls a second of one client, 0 for no limit"),
         ("VOLANT_INSECURE", "0", "1 allows listening beyond loopback without a key"),
     ];
 
@@ -65,6 +66,7 @@ internal static class DaemonEnvironment
             CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
             MaxArtifactBytes = ParseNumber("VOLANT_MAX_ARTIFACT_MB", 8192, 1, 1024 * 1024) * 1024L * 1024,
             BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
+            RateLimit = ParseNumber("VOLANT_RATE_LIMIT", 500, 0, 1_000_000),
             AgentTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_AGENT_TIMEOUT", 30, 1, 3600)),
         };
         var insecure = Get("VOLANT_INSECURE") switch

@@ -1,5 +1,7 @@
+using Microsoft.AspNetCore.Http.Timeouts;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
+using Volant.Contracts.Api;
 using Volant.Daemon.Api;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
@@ -10,6 +12,7 @@ using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
 using Volant.Daemon.Store;
+using Volant.Linux.Kernel;
 
 namespace Volant.Daemon;
 
@@ -31,15 +34,19 @@ internal static class DaemonHost
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
+        builder.Services.AddRateLimits(options);
         ConfigureParts(builder.Services, options);
         customize?.Invoke(builder.Services);
 
         var app = builder.Build();
+        app.Use(RequestId.InvokeAsync);
         app.UseExceptionHandler();
         app.UseStatusCodePages(context => Problems.FillAsync(context.HttpContext));
         var access = app.Services.GetRequiredService<AccessControl>();
         app.Use(access.InvokeAsync);
         app.UseRouting();
+        app.UseRateLimiter();
+        app.UseRequestTimeouts();
         app.MapOpenApi("/openapi");
         app.MapSystem();
         app.MapPlugins();
@@ -86,6 +93,7 @@ internal static class DaemonHost
             console.SingleLine = true;
             console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
             console.UseUtcTimestamp = true;
+            console.IncludeScopes = true;
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
     }
@@ -100,16 +108,16 @@ internal static class DaemonHost
         });
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         services.AddProblemDetails();
+        services.AddRequestTimeouts(timeouts => timeouts.DefaultPolicy = new RequestTimeoutPolicy
+        {
+            Timeout = TimeSpan.FromSeconds(60),
+            TimeoutStatusCode = StatusCodes.Status504GatewayTimeout,
+            WriteTimeoutResponse = context => Problems.WriteAsync(context, 504, ErrorCodes.Timeout, "The daemon did not finish the request within 60 s; what it began goes on."),
+        });
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
-        services.AddOpenApi("v1", api => api.AddDocumentTransformer((document, _, _) =>
-        {
-            document.Info.Title = "Volant API";
-            document.Info.Version = "v1";
-            document.Servers = [];
-            return Task.CompletedTask;
-        }));
+        services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
@@ -119,6 +127,7 @@ internal static class DaemonHost
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton<AccessControl>();
+        services.AddSingleton<HostLoad>();
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();
         services.AddSingleton<EventBus>();

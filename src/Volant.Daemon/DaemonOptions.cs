@@ -59,6 +59,9 @@ internal sealed record DaemonOptions
     /// <summary>How long a guest may take until it begins to answer a forwarded request.</summary>
     public required TimeSpan AgentTimeout { get; init; }
 
+    /// <summary>Expensive calls a second of one client; 0 for no limit.</summary>
+    public required int RateLimit { get; init; }
+
     /// <summary>Where the database lies; the artifact cache is beside it.</summary>
     public string StateDirectory => Path.GetDirectoryName(DatabasePath)!;
 

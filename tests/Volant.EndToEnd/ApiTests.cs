@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Json.Nodes;
 using Volant.Contracts.Api;
@@ -30,14 +31,16 @@ public sealed class ApiTests(Workspace workspace) : IAsyncLifetime
         {
         }
 
+        var all = await ReadAsync(reader, 7);
         Assert.Equal(
-            [(1, VmEventTypes.Created), (2, VmEventTypes.Running), (3, VmEventTypes.Ready), (4, VmEventTypes.Stopped), (5, VmEventTypes.Deleted)],
-            await ReadAsync(reader, 5));
+            [VmEventTypes.Created, VmEventTypes.Starting, VmEventTypes.Running, VmEventTypes.Ready, VmEventTypes.Stopping, VmEventTypes.Stopped, VmEventTypes.Deleted],
+            all.Select(each => each.Type));
+        Assert.All(all.Zip(all.Skip(1)), pair => Assert.Equal(pair.First.Id + 1, pair.Second.Id));
         using var resume = new HttpRequestMessage(HttpMethod.Get, "/api/v1/events/vms");
-        resume.Headers.Add("Last-Event-ID", "3");
+        resume.Headers.Add("Last-Event-ID", all[3].Id.ToString(CultureInfo.InvariantCulture));
         using var resumed = await _daemon.Client.SendAsync(resume, HttpCompletionOption.ResponseHeadersRead, Cancel);
         using var rest = new StreamReader(await resumed.Content.ReadAsStreamAsync(Cancel));
-        Assert.Equal([(4, VmEventTypes.Stopped), (5, VmEventTypes.Deleted)], await ReadAsync(rest, 2));
+        Assert.Equal(all.Skip(4), await ReadAsync(rest, 3));
     }
 
     [Fact]
@@ -83,16 +86,16 @@ public sealed class ApiTests(Workspace workspace) : IAsyncLifetime
 
     public ValueTask DisposeAsync() => _daemon.DisposeAsync();
 
-    private static async Task<IReadOnlyList<(int Id, string Type)>> ReadAsync(StreamReader reader, int count)
+    private static async Task<IReadOnlyList<(long Id, string Type)>> ReadAsync(StreamReader reader, int count)
     {
-        var events = new List<(int, string)>();
-        var id = 0;
+        var events = new List<(long, string)>();
+        var id = 0L;
         while (events.Count < count)
         {
             var line = await reader.ReadLineAsync(Cancel) ?? throw new IOException("the stream ended");
             if (line.StartsWith("id: ", StringComparison.Ordinal))
             {
-                id = int.Parse(line[4..]);
+                id = long.Parse(line[4..], CultureInfo.InvariantCulture);
             }
             else if (line.StartsWith("event: ", StringComparison.Ordinal))
             {

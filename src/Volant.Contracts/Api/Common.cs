@@ -78,6 +78,57 @@ public sealed record SystemInfo
 
     /// <summary>Whether hardware virtualisation is usable.</summary>
     public required bool Kvm { get; init; }
+
+    /// <summary>What this daemon can do, as words: <c>deployments</c>, <c>events-resume</c>, <c>restart-policies</c> and so on.</summary>
+    public IReadOnlyList<string>? Features { get; init; }
+}
+
+/// <summary>Answer of <c>GET /api/v1/system/status</c>.</summary>
+public sealed record SystemStatus
+{
+    /// <summary>How many VMs there are.</summary>
+    public required long VmCount { get; init; }
+
+    /// <summary>Share of the host's processor time in use, 0 to 100, since the last such request.</summary>
+    public required double CpuPercent { get; init; }
+
+    /// <summary>Share of the host's memory in use, 0 to 100.</summary>
+    public required double MemPercent { get; init; }
+}
+
+/// <summary>Answer of <c>GET /api/v1/system/summary</c>.</summary>
+public sealed record SystemSummary
+{
+    /// <summary>How many VMs there are.</summary>
+    public required long TotalVms { get; init; }
+
+    /// <summary>How many VMs have each status.</summary>
+    public required IReadOnlyDictionary<string, long> ByStatus { get; init; }
+
+    /// <summary>How many VMs have each runtime.</summary>
+    public required IReadOnlyDictionary<string, long> ByRuntime { get; init; }
+
+    /// <summary>How many plugins are installed.</summary>
+    public required int TotalPlugins { get; init; }
+
+    /// <summary>How many of them are enabled.</summary>
+    public required int EnabledPlugins { get; init; }
+
+    /// <summary>The plugins by name.</summary>
+    public required IReadOnlyList<PluginSummary> Plugins { get; init; }
+}
+
+/// <summary>A plugin in short.</summary>
+public sealed record PluginSummary
+{
+    /// <summary>Name of the plugin.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Its version.</summary>
+    public required string Version { get; init; }
+
+    /// <summary>Whether VMs may be created from it.</summary>
+    public required bool Enabled { get; init; }
 }
 
 /// <summary>An event of a VM (contract §2, events).</summary>

@@ -15,6 +15,9 @@ public static class ErrorCodes
     /// <summary>403: the peer's address or origin is not allowed.</summary>
     public const string Forbidden = "forbidden";
 
+    /// <summary>429: too many calls of one client.</summary>
+    public const string TooManyRequests = "too_many_requests";
+
     /// <summary>404: no such route.</summary>
     public const string NotFound = "not_found";
 

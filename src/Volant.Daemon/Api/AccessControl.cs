@@ -7,25 +7,29 @@ using Volant.Contracts.Api;
 namespace Volant.Daemon.Api;
 
 /// <summary>Decides who may call (contract §3): peer address, Host, browser origin, key. Runs before everything else.</summary>
-internal sealed class AccessControl(DaemonOptions options)
+internal sealed partial class AccessControl(DaemonOptions options, TimeProvider clock, ILogger<AccessControl> logger)
 {
     private const string WebSocketKeyPrefix = "volant-key.";
     private const string ExposedHeaders = "Content-Type, X-Total-Count, ETag, Location";
 
+    private readonly FailureWindow _failures = new();
     private readonly byte[]? _keyDigest = options.ApiKey is { } key ? SHA256.HashData(Encoding.UTF8.GetBytes(key)) : null;
 
     /// <summary>The middleware.</summary>
     public async Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
         var request = context.Request;
+        context.Response.OnStarting(static state => SetSecurityHeadersAsync((HttpContext)state), context);
         if (!IsPeerAllowed(context.Connection.RemoteIpAddress))
         {
+            LogRefused("address", Caller.Describe(context), request.Method, request.Path);
             await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, "The address of the caller is not in VOLANT_API_ALLOW_CIDR.");
             return;
         }
 
         if (!IsHostAllowed(request.Host))
         {
+            LogRefused("host", Caller.Describe(context), request.Method, request.Path);
             await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, $"The Host '{request.Host}' is not a name of this daemon; use its IP address, localhost or VOLANT_API_ADVERTISE.");
             return;
         }
@@ -34,6 +38,7 @@ internal sealed class AccessControl(DaemonOptions options)
         {
             if (!IsOriginAllowed(origin, request))
             {
+                LogRefused("origin", Caller.Describe(context), request.Method, request.Path);
                 await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, $"The browser origin '{origin}' is not in VOLANT_CORS_ORIGINS.");
                 return;
             }
@@ -48,13 +53,32 @@ internal sealed class AccessControl(DaemonOptions options)
 
         if (!HasKey(request))
         {
+            LogRefused("key", Caller.Describe(context), request.Method, request.Path);
+            if (_failures.IsOver(Caller.Address(context), clock))
+            {
+                context.Response.Headers.RetryAfter = "60";
+                await Problems.WriteAsync(context, 429, ErrorCodes.TooManyRequests, $"More than {FailureWindow.Limit} requests with a wrong API key in a minute; try again later.");
+                return;
+            }
+
             context.Response.Headers.WWWAuthenticate = "Bearer";
             await Problems.WriteAsync(context, 401, ErrorCodes.Unauthorized, "The API key is missing or wrong; send it as X-Volant-API-Key or Authorization: Bearer (volar reads VOLANT_API_KEY).");
             return;
         }
 
-        context.Response.Headers.XContentTypeOptions = "nosniff";
         await next(context);
+    }
+
+    /// <summary>At the last moment, because a failure clears what was set before; what a route has set itself stays.</summary>
+    private static Task SetSecurityHeadersAsync(HttpContext context)
+    {
+        var headers = context.Response.Headers;
+        headers[RequestId.Header] = context.TraceIdentifier;
+        headers.XContentTypeOptions = "nosniff";
+        headers.TryAdd("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+        headers.TryAdd("Referrer-Policy", "no-referrer");
+        headers.TryAdd("Cache-Control", "no-store");
+        return Task.CompletedTask;
     }
 
     private bool IsPeerAllowed(IPAddress? peer)
@@ -114,4 +138,7 @@ internal sealed class AccessControl(DaemonOptions options)
 
         return Encoding.UTF8.GetString(Base64Url.DecodeFromChars(protocol.AsSpan(WebSocketKeyPrefix.Length)));
     }
+
+    [LoggerMessage(EventId = 5101, Level = LogLevel.Warning, Message = "Refused by {Rule}: {Peer} {Method} {Path}")]
+    private partial void LogRefused(string rule, string peer, string method, string path);
 }

@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Orchestration;
@@ -11,10 +12,10 @@ internal static class ActionEndpoints
 {
     public static void MapActions(this IEndpointRouteBuilder routes)
     {
-        routes.MapPost("/api/v1/vms/{name}/actions/{plugin}/{action}", RunInVmAsync).WithTags("actions").WithName("runVMAction").WithSummary("Run an action of a plugin in a VM")
+        routes.MapPost("/api/v1/vms/{name}/actions/{plugin}/{action}", RunInVmAsync).WithTags("actions").WithName("runVMAction").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Run an action of a plugin in a VM")
             .WithDescription("The action's method, path and time limit are the manifest's. Body, query and answer are passed through, streaming included; the answer's status and type are the workload's.")
             .WithMetadata(new RequestLimit(null)).Produces(200).ProducesProblem(404).ProducesProblem(409).ProducesProblem(502).ProducesProblem(503).ProducesProblem(504);
-        routes.MapPost("/api/v1/plugins/{plugin}/actions/{action}", RunInAnyAsync).WithTags("actions").WithName("runPluginAction").WithSummary("Run an action of a plugin in any ready VM")
+        routes.MapPost("/api/v1/plugins/{plugin}/actions/{action}", RunInAnyAsync).WithTags("actions").WithName("runPluginAction").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Run an action of a plugin in any ready VM")
             .WithDescription("Like the action of a VM, in one of the plugin's ready VMs, chosen at random.")
             .WithMetadata(new RequestLimit(null)).Produces(200).ProducesProblem(404).ProducesProblem(409).ProducesProblem(502).ProducesProblem(503).ProducesProblem(504);
     }

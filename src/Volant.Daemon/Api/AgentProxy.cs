@@ -1,3 +1,5 @@
+using Microsoft.AspNetCore.Http.Timeouts;
+
 namespace Volant.Daemon.Api;
 
 /// <summary><c>/api/v1/vms/{name}/agent/…</c>: streaming reverse proxy into the guest.</summary>
@@ -7,7 +9,7 @@ internal static class AgentProxy
 
     public static void MapAgentProxy(this IEndpointRouteBuilder routes) =>
         routes.Map("/api/v1/vms/{name}/agent/{**path}", (HttpContext context, string name, GuestForwarder forwarder) => forwarder.ForwardAsync(context, name, new GuestTarget(PathAfterAgent(context.Request.Path))))
-            .WithTags("agent").WithMetadata(new RequestLimit(null)).ExcludeFromDescription();
+            .WithTags("agent").WithMetadata(new RequestLimit(null)).WithMetadata(new DisableRequestTimeoutAttribute()).ExcludeFromDescription();
 
     /// <summary>What follows <c>/api/v1/vms/NAME/agent</c>, as it was written: the route's own value has lost empty segments.</summary>
     private static PathString PathAfterAgent(PathString path)

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Artifacts;
@@ -11,9 +12,10 @@ internal static class ArtifactEndpoints
     public static void MapArtifacts(this IEndpointRouteBuilder routes)
     {
         var artifacts = routes.MapGroup("/api/v1/artifacts").WithTags("artifacts");
-        artifacts.MapPut("/{sha256}", UploadAsync).WithName("uploadArtifactFile").WithSummary("Upload a file; it must have this SHA-256")
+        artifacts.MapPut("/{sha256}", UploadAsync).WithName("uploadArtifactFile").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Upload a file; it must have this SHA-256")
             .WithMetadata(new RequestLimit(null)).ProducesProblem(413).ProducesProblem(422).ProducesProblem(507);
-        artifacts.MapMethods("/{sha256}", ["GET", "HEAD"], Find).WithName("findArtifactFile").WithSummary("Tell whether a file is there").ProducesProblem(404);
+        artifacts.MapMethods("/{sha256}", ["HEAD"], Find).WithName("checkArtifactFile").WithSummary("Tell whether a file is there, without a body").ProducesProblem(404);
+        artifacts.MapGet("/{sha256}", Find).WithName("findArtifactFile").WithSummary("Tell whether a file is there").ProducesProblem(404);
     }
 
     private static async Task<Results<Created<StoredArtifact>, Ok<StoredArtifact>>> UploadAsync(string sha256, HttpRequest request, ArtifactCache cache, CancellationToken cancellationToken)

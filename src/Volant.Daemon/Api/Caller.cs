@@ -7,6 +7,9 @@ namespace Volant.Daemon.Api;
 /// <summary>Who sent a request, in words for records and logs; never holds a secret.</summary>
 internal static class Caller
 {
+    /// <summary>What calls are counted by: the peer's address, or "local" for every unix socket.</summary>
+    public static string Address(HttpContext context) => context.Connection.RemoteIpAddress is { } address ? $"{(address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address)}" : "local";
+
     /// <summary>The peer's address, or its user and process for a unix socket.</summary>
     public static string Describe(HttpContext context)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Store;
@@ -13,12 +14,12 @@ internal static class DeploymentEndpoints
     {
         var deployments = routes.MapGroup("/api/v1/deployments").WithTags("deployments");
         deployments.MapGet("/", List).WithName("listDeployments").WithSummary("List deployments by name").ProducesProblem(400);
-        deployments.MapPost("/", CreateAsync).WithName("createDeployment").WithSummary("Create a deployment; its replicas follow")
+        deployments.MapPost("/", CreateAsync).WithName("createDeployment").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Create a deployment; its replicas follow")
             .ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(422).ProducesProblem(503);
         deployments.MapGet("/{name}", Get).WithName("getDeployment").WithSummary("Get one deployment").ProducesProblem(404);
-        deployments.MapPatch("/{name}", ChangeAsync).WithName("scaleDeployment").WithSummary("Change the number of replicas, or roll out another configuration")
+        deployments.MapPatch("/{name}", ChangeAsync).WithName("scaleDeployment").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Change the number of replicas, or roll out another configuration")
             .ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(412).ProducesProblem(422).ProducesProblem(503);
-        deployments.MapDelete("/{name}", DeleteAsync).WithName("deleteDeployment").WithSummary("Delete a deployment and its VMs").ProducesProblem(404).ProducesProblem(409);
+        deployments.MapDelete("/{name}", DeleteAsync).WithName("deleteDeployment").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Delete a deployment and its VMs").ProducesProblem(404).ProducesProblem(409);
     }
 
     private static Ok<IReadOnlyList<Deployment>> List(HttpContext context, VolantStore store, string? limit, string? offset)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Events;
@@ -14,7 +15,7 @@ internal static class EventEndpoints
     private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(15);
 
     public static void MapEvents(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithSummary("Stream the events of all VMs")
+        routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stream the events of all VMs")
             .WithDescription(
                 "Server-sent events: `id` is the number of the event, `event` its type, `data` a VMEvent. Send the last number as Last-Event-ID to resume: every later event follows. " +
                 "When that number is not known any more the first event is `gap`: read the state anew, and go on from its `id`. A comment is sent every 15 s. A client that falls 1,024 events behind is cut off and should resume.")
@@ -24,14 +25,15 @@ internal static class EventEndpoints
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var subscription = bus.Open(ParsePlace(context.Request), stop.Token);
-        await using var events = subscription.Events.GetAsyncEnumerator(stop.Token);
+        var events = subscription.Events.GetAsyncEnumerator(stop.Token);
+        var next = Task.FromResult(false);
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
         try
         {
             await context.Response.WriteAsync(subscription.Missed ? Gap(subscription.After) : ": connected\n\n", stop.Token);
             await context.Response.Body.FlushAsync(stop.Token);
-            var next = events.MoveNextAsync().AsTask();
+            next = events.MoveNextAsync().AsTask();
             while (true)
             {
                 if (!next.IsCompleted && await Task.WhenAny(next, Task.Delay(Heartbeat, clock, stop.Token)) != next)
@@ -62,7 +64,10 @@ internal static class EventEndpoints
         }
         finally
         {
+            // An enumerator may only be disposed of between two steps: the step under way is ended first.
             await stop.CancelAsync();
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await events.DisposeAsync();
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Orchestration;
@@ -14,7 +15,7 @@ internal static class LogEndpoints
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(200);
 
     public static void MapLogs(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/api/v1/vms/{name}/logs", WriteAsync).WithTags("vms").WithName("getVMLogs").WithSummary("Read or follow the log of a VM")
+        routes.MapGet("/api/v1/vms/{name}/logs", WriteAsync).WithTags("vms").WithName("getVMLogs").WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Read or follow the log of a VM")
             .Produces<string>(200, "text/plain").ProducesProblem(400).ProducesProblem(404);
 
     private static async Task WriteAsync(

@@ -15,7 +15,7 @@ internal static class PluginEndpoints
         var plugins = routes.MapGroup("/api/v1/plugins").WithTags("plugins");
         plugins.MapGet("/", (PluginRegistry registry) => TypedResults.Ok(new PluginList { Plugins = registry.Names }))
             .WithName("listPlugins").WithSummary("List the installed plugins");
-        plugins.MapPost("/", InstallAsync).WithName("installPlugin").WithSummary("Install a plugin, or replace the one of that name")
+        plugins.MapPost("/", InstallAsync).WithName("installPlugin").RequireRateLimiting(RateLimits.Expensive).WithSummary("Install a plugin, or replace the one of that name")
             .Accepts<PluginManifest>("application/json").WithMetadata(new RequestLimit(ManifestReader.MaxBytes)).ProducesProblem(400).ProducesProblem(413).ProducesProblem(415);
         plugins.MapGet("/{plugin}", (string plugin, PluginRegistry registry) => TypedResults.Ok(registry.Get(plugin)))
             .WithName("getPlugin").WithSummary("Get the manifest of a plugin").ProducesProblem(404);

@@ -86,6 +86,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         ErrorCodes.TooLarge => 413,
         ErrorCodes.UnsupportedMediaType => 415,
         ErrorCodes.PathNotAllowed or ErrorCodes.ChecksumMismatch or ErrorCodes.InvalidMedia or ErrorCodes.Unsupported => 422,
+        ErrorCodes.TooManyRequests => 429,
         ErrorCodes.AgentUnreachable => 502,
         ErrorCodes.NoReadyVm or ErrorCodes.IpPoolExhausted or ErrorCodes.HypervisorUnavailable or ErrorCodes.InsufficientCapacity or ErrorCodes.NetworkUnavailable or ErrorCodes.Unavailable => 503,
         ErrorCodes.Timeout => 504,

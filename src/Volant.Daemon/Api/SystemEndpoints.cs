@@ -2,7 +2,9 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Volant.Contracts.Api;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Orchestration;
+using Volant.Daemon.Plugins;
 using Volant.Daemon.Store;
+using Volant.Linux.Kernel;
 
 namespace Volant.Daemon.Api;
 
@@ -13,7 +15,31 @@ internal static class SystemEndpoints
     {
         routes.MapGet("/healthz", () => TypedResults.Ok(new HealthResponse { Status = "ok" })).WithTags("system").WithName("getHealth").WithSummary("Whether the daemon is alive");
         routes.MapGet("/readyz", ReadyAsync).WithTags("system").WithName("getReadiness").WithSummary("Whether the daemon can do its work").ProducesProblem(503);
+        routes.MapGet("/api/v1/system/status", Status).WithTags("system").WithName("getSystemStatus").WithSummary("How busy the host is");
+        routes.MapGet("/api/v1/system/summary", Summary).WithTags("system").WithName("getSystemSummary").WithSummary("VMs and plugins in numbers");
         routes.MapGet("/api/v1/system/info", Info).WithTags("system").WithName("getSystemInfo").WithSummary("Version, addresses and abilities of the daemon");
+    }
+
+    private static Ok<SystemStatus> Status(VolantStore store, HostLoad load) => TypedResults.Ok(new SystemStatus
+    {
+        VmCount = store.CountVms().ByStatus.Values.Sum(),
+        CpuPercent = Math.Round(load.CpuPercent(), 1),
+        MemPercent = Math.Round(HostLoad.MemoryPercent(), 1),
+    });
+
+    private static Ok<SystemSummary> Summary(VolantStore store, PluginRegistry plugins)
+    {
+        var (byStatus, byRuntime) = store.CountVms();
+        var installed = plugins.All;
+        return TypedResults.Ok(new SystemSummary
+        {
+            TotalVms = byStatus.Values.Sum(),
+            ByStatus = byStatus,
+            ByRuntime = byRuntime,
+            TotalPlugins = installed.Count,
+            EnabledPlugins = installed.Count(manifest => manifest.Enabled != false),
+            Plugins = [.. installed.Select(manifest => new PluginSummary { Name = manifest.Name!, Version = manifest.Version!, Enabled = manifest.Enabled != false })],
+        });
     }
 
     private static async Task<Ok<HealthResponse>> ReadyAsync(VolantStore store, Recovery recovery, CancellationToken cancellationToken)
@@ -50,6 +76,7 @@ internal static class SystemEndpoints
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
             Kvm = hypervisor?.Kvm ?? false,
+            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "restart-policies", "rolling-updates"],
         });
     }
 }

@@ -15,7 +15,7 @@ internal static class VmConfigEndpoints
     {
         var config = routes.MapGroup("/api/v1/vms/{name}/config").WithTags("vms");
         config.MapGet("/", Get).WithName("getVMConfig").WithSummary("Get the configuration of a VM").ProducesProblem(404);
-        config.MapPatch("/", PatchAsync).WithName("updateVMConfig").WithSummary("Change the configuration of a VM; it takes effect at the next start")
+        config.MapPatch("/", PatchAsync).WithName("updateVMConfig").RequireRateLimiting(RateLimits.Expensive).WithSummary("Change the configuration of a VM; it takes effect at the next start")
             .WithDescription("A JSON merge patch (RFC 7396): members that are absent stay, a member set to null is cleared. The result is validated as a whole. If-Match takes the version's ETag.")
             .Accepts<VmConfig>("application/json", "application/merge-patch+json")
             .ProducesProblem(400).ProducesProblem(404).ProducesProblem(412).ProducesProblem(413).ProducesProblem(415).ProducesProblem(422);

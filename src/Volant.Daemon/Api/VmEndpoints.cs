@@ -1,5 +1,7 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Http.Timeouts;
+using Microsoft.Extensions.Primitives;
 using Volant.Contracts.Api;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Store;
@@ -16,22 +18,22 @@ internal static class VmEndpoints
     {
         var vms = routes.MapGroup("/api/v1/vms").WithTags("vms");
         vms.MapGet("/", List).WithName("listVMs").WithSummary("List VMs").ProducesProblem(400);
-        vms.MapPost("/", CreateAsync).WithName("createVM").WithSummary("Create and start a VM")
+        vms.MapPost("/", CreateAsync).WithName("createVM").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Create and start a VM")
             .ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(422).ProducesProblem(503);
         vms.MapGet("/{name}", Get).WithName("getVM").WithSummary("Get one VM").ProducesProblem(404);
-        vms.MapDelete("/{name}", DeleteAsync).WithName("destroyVM").WithSummary("Stop a VM and delete everything it owned").ProducesProblem(404).ProducesProblem(412);
-        vms.MapPost("/{name}/start", StartAsync).WithName("startVM").WithSummary("Start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
-        vms.MapPost("/{name}/stop", StopAsync).WithName("stopVM").WithSummary("Stop a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
-        vms.MapPost("/{name}/restart", RestartAsync).WithName("restartVM").WithSummary("Stop and start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
+        vms.MapDelete("/{name}", DeleteAsync).WithName("destroyVM").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stop a VM and delete everything it owned").ProducesProblem(404).ProducesProblem(412);
+        vms.MapPost("/{name}/start", StartAsync).WithName("startVM").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
+        vms.MapPost("/{name}/stop", StopAsync).WithName("stopVM").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stop a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
+        vms.MapPost("/{name}/restart", RestartAsync).WithName("restartVM").RequireRateLimiting(RateLimits.Expensive).WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stop and start a VM").ProducesProblem(404).ProducesProblem(409).ProducesProblem(412);
     }
 
     private static Ok<IReadOnlyList<Vm>> List(
-        HttpContext context, VolantStore store, string[]? status, string? runtime, string? plugin, string? q, string? limit, string? offset, string? sort, string? order)
+        HttpContext context, VolantStore store, string? runtime, string? plugin, string? q, string? limit, string? offset, string? sort, string? order)
     {
         var query = new QueryFaults();
         var filter = new VmFilter
         {
-            Statuses = ParseStatuses(status ?? [], query),
+            Statuses = ParseStatuses(context.Request.Query["status"], query),
             Runtime = runtime,
             Plugin = plugin,
             Contains = string.IsNullOrEmpty(q) ? null : q,
@@ -113,10 +115,10 @@ internal static class VmEndpoints
         return TimeSpan.FromSeconds(seconds);
     }
 
-    private static VmStatus[] ParseStatuses(string[] texts, QueryFaults query)
+    private static VmStatus[] ParseStatuses(StringValues texts, QueryFaults query)
     {
         var statuses = new List<VmStatus>();
-        foreach (var text in texts.SelectMany(text => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))
+        foreach (var text in texts.SelectMany(text => (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))
         {
             if (VmStatusRules.FindStatus(text) is { } status)
             {

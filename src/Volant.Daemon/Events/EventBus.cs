@@ -24,6 +24,7 @@ internal sealed class EventBus : IDisposable
     private readonly List<Channel<SequencedEvent>> _subscribers = [];
     private readonly Channel<SequencedEvent> _committed = Channel.CreateUnbounded<SequencedEvent>(new UnboundedChannelOptions { SingleReader = true });
     private long _delivered;
+    private long _newest;
 
     /// <summary>Follows the store from now on.</summary>
     public EventBus(VolantStore store)
@@ -31,6 +32,7 @@ internal sealed class EventBus : IDisposable
         _store = store;
         store.Follow(Enqueue);
         _delivered = store.LastSequence();
+        _newest = Math.Max(Volatile.Read(ref _newest), _delivered);
         _ = DeliverAsync();
     }
 
@@ -60,7 +62,7 @@ internal sealed class EventBus : IDisposable
         }
 
         var missed = after is > 0 and var place && !_store.HoldsEvent(place);
-        var from = missed ? delivered : Math.Min(after ?? delivered, delivered);
+        var from = missed ? delivered : after is { } seen ? Math.Min(seen, delivered) : Volatile.Read(ref _newest);
         return new EventSubscription(missed, from, ReadAsync(channel, from, delivered, cancellationToken));
     }
 
@@ -74,7 +76,11 @@ internal sealed class EventBus : IDisposable
         _committed.Writer.TryComplete();
     }
 
-    private void Enqueue(SequencedEvent next) => _committed.Writer.TryWrite(next);
+    private void Enqueue(SequencedEvent next)
+    {
+        Volatile.Write(ref _newest, next.Sequence);
+        _committed.Writer.TryWrite(next);
+    }
 
     private async Task DeliverAsync()
     {
@@ -117,7 +123,11 @@ internal sealed class EventBus : IDisposable
 
             await foreach (var next in channel.Reader.ReadAllAsync(cancellationToken))
             {
-                yield return next;
+                // What was committed before the subscription may be delivered after it.
+                if (next.Sequence > after)
+                {
+                    yield return next;
+                }
             }
         }
         finally

@@ -16,6 +16,9 @@ internal sealed class PluginRegistry(VolantStore store) : IDisposable
     /// <summary>Names of the installed plugins, sorted.</summary>
     public IReadOnlyList<string> Names => [.. _plugins.Keys.Order(StringComparer.Ordinal)];
 
+    /// <summary>The installed manifests by name.</summary>
+    public IReadOnlyList<PluginManifest> All => [.. _plugins.Values.OrderBy(manifest => manifest.Name, StringComparer.Ordinal)];
+
     /// <summary>The manifest of a plugin.</summary>
     /// <exception cref="VolantException"><c>plugin_not_found</c>.</exception>
     public PluginManifest Get(string name) => _plugins.GetValueOrDefault(name) ?? throw NotFound(name);

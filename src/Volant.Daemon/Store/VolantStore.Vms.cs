@@ -38,6 +38,12 @@ internal sealed partial class VolantStore
     /// <summary>One VM by number; null when it is gone.</summary>
     public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
 
+    /// <summary>How many VMs have each status and each runtime.</summary>
+    public (IReadOnlyDictionary<string, long> ByStatus, IReadOnlyDictionary<string, long> ByRuntime) CountVms() => database.Read(c => (Count(c, "status"), Count(c, "runtime")));
+
+    private static Dictionary<string, long> Count(SqliteConnection c, string column) =>
+        c.Query(row => (row.GetString(0), row.GetInt64(1)), $"SELECT {column}, count(*) FROM vms WHERE deleting = 0 GROUP BY {column}").ToDictionary(StringComparer.Ordinal);
+
     /// <summary>Name of one of a plugin's ready VMs, by chance; null when none is ready.</summary>
     public string? FindAnyReady(string plugin) => database.Read(c => (string?)c.Scalar(
         "SELECT name FROM vms WHERE plugin = $plugin AND status = 'running' AND ready = 1 AND deleting = 0 ORDER BY random() LIMIT 1", ("$plugin", plugin)));
