@@ -11,9 +11,13 @@ namespace Volant.Contracts;
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(AgentState))]
+[JsonSerializable(typeof(ConsoleNotice))]
 [JsonSerializable(typeof(CreateVmRequest))]
+[JsonSerializable(typeof(DevToolsInfo))]
 [JsonSerializable(typeof(HealthResponse))]
 [JsonSerializable(typeof(IReadOnlyList<Vm>))]
+[JsonSerializable(typeof(LogGap))]
+[JsonSerializable(typeof(LogLine))]
 [JsonSerializable(typeof(PluginEnabled))]
 [JsonSerializable(typeof(PluginList))]
 [JsonSerializable(typeof(PluginManifest))]
