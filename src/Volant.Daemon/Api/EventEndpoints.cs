@@ -3,6 +3,7 @@ using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Events;
+using Volant.Daemon.Logs;
 
 namespace Volant.Daemon.Api;
 
@@ -16,11 +17,12 @@ internal static class EventEndpoints
         routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithSummary("Stream the events of all VMs")
             .Produces<VmEvent>(200, "text/event-stream");
 
-    private static async Task StreamAsync(HttpContext context, EventBus bus, TimeProvider clock, IHostApplicationLifetime lifetime)
+    private static async Task StreamAsync(HttpContext context, string? logs, EventBus bus, LogHub hub, TimeProvider clock, IHostApplicationLifetime lifetime)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var after = long.TryParse(context.Request.Headers["Last-Event-ID"], NumberStyles.None, CultureInfo.InvariantCulture, out var last) ? last : (long?)null;
-        var subscription = bus.SubscribeAsync(after, stop.Token).GetAsyncEnumerator(stop.Token);
+        var events = bus.SubscribeAsync(after, stop.Token);
+        var subscription = (logs is "1" or "true" ? EventMerge.MergeAsync(events, hub.SubscribeAllAsync(stop.Token), stop.Token) : events).GetAsyncEnumerator(stop.Token);
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
         try
@@ -59,6 +61,6 @@ internal static class EventEndpoints
     }
 
     private static Task WriteAsync(HttpResponse response, SequencedEvent next, CancellationToken cancellationToken) => response.WriteAsync(
-        string.Create(CultureInfo.InvariantCulture, $"id: {next.Sequence}\nevent: {next.Event.Type}\ndata: {JsonSerializer.Serialize(next.Event, ContractsJson.Default.VmEvent)}\n\n"),
+        string.Create(CultureInfo.InvariantCulture, $"{(next.Sequence == EventMerge.NoSequence ? string.Empty : $"id: {next.Sequence}\n")}event: {next.Event.Type}\ndata: {JsonSerializer.Serialize(next.Event, ContractsJson.Default.VmEvent)}\n\n"),
         cancellationToken);
 }

@@ -3,6 +3,7 @@ using Volant.Contracts.Api;
 using Volant.Daemon.Events;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Orchestration;
@@ -14,6 +15,7 @@ internal sealed partial class VmSupervisor(
     HostResources resources,
     EventBus events,
     DaemonOptions options,
+    LogCollector logs,
     TimeProvider clock,
     ILogger<VmSupervisor> logger)
 {
@@ -26,6 +28,8 @@ internal sealed partial class VmSupervisor(
     {
         var run = new VmRun(process, new GuestClient(endpoint, clock), launchedAt);
         owner.Run = run;
+        var paths = resources.PathsOf(vm.Vm.Uid);
+        run.Log = logs.Follow(vm.Name, vm.Vm.Uid, paths.LogDirectory, paths.ConsoleLog, run.Guest, run.Ended);
         _ = FollowAgentAsync(run, vm);
         _ = AwaitExitAsync(owner, run);
         return run;
@@ -36,6 +40,7 @@ internal sealed partial class VmSupervisor(
     {
         var exit = await run.Process.Exited;
         owner.Run = null;
+        await (run.Log?.DrainAsync() ?? Task.CompletedTask);
         await run.DisposeAsync();
         var vm = store.FindVm(owner.Id)!;
         var (status, reason) = Judge(run, exit);
