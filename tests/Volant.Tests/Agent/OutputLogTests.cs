@@ -65,7 +65,7 @@ public sealed class OutputLogTests
         Assert.Equal(2, log.SequenceOf(log.IdOf(2)));
         Assert.Equal(0, log.SequenceOf(log.IdOf(3)));
         Assert.Equal(0, log.SequenceOf(new OutputLog(_clock).IdOf(2)));
-        Assert.All(new[] { null, string.Empty, ".", "1", $"{log.Epoch}.-1", $"{log.Epoch}.99999999999999999999", $"{log.Epoch}." }, id => Assert.Equal(0, log.SequenceOf(id)));
+        Assert.All((string?[])[null, string.Empty, ".", "1", $"{log.Epoch}.-1", $"{log.Epoch}.99999999999999999999", $"{log.Epoch}."], id => Assert.Equal(0, log.SequenceOf(id)));
     }
 
     [Fact]

@@ -92,9 +92,9 @@ public sealed class LogFileTests : IDisposable
     }
 
     [Fact]
-    public void A_snapshot_and_its_feed_have_every_line_once_while_others_write() =>
-        Gen.Int[1, 50].Sample(
-            batches =>
+    public Task A_snapshot_and_its_feed_have_every_line_once_while_others_write() =>
+        Gen.Int[1, 50].SampleAsync(
+            async batches =>
             {
                 var directory = Directory.CreateTempSubdirectory("vt-log-").FullName;
                 var log = new VmLog(directory);
@@ -106,7 +106,7 @@ public sealed class LogFileTests : IDisposable
                     }
                 });
                 var (snapshot, feed) = log.Follow();
-                writing.Wait();
+                await writing;
                 var seen = snapshot.Read(new LogQuery()).Select(line => line.Line).ToList();
                 snapshot.Dispose();
                 while (feed.TryTake(out var line))
