@@ -77,9 +77,22 @@ internal sealed class VmRun : IAsyncDisposable
 }
 
 /// <summary>The owners of all VMs by name.</summary>
-internal sealed class VmOwners
+internal sealed class VmOwners : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, VmOwner> _owners = new(StringComparer.Ordinal);
+
+    /// <summary>Lets go of every run, so that another daemon can take charge; ends none.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var owner in _owners.Values)
+        {
+            if (owner.Run is { } run)
+            {
+                owner.Run = null;
+                await run.DisposeAsync();
+            }
+        }
+    }
 
     /// <summary>Registers the owner of a VM that is in the store.</summary>
     public VmOwner Add(VmRecord vm) => _owners[vm.Name] = new VmOwner(vm.Id, vm.Name);

@@ -9,7 +9,7 @@ namespace Volant.Tests.Api;
 
 public sealed class AgentProxyTests : IAsyncLifetime
 {
-    private const string Key = "s3cret";
+    private const string Key = "s3cret-key";
     private const string Agent = "/api/v1/vms/web/agent";
     private static readonly string KeyProtocol = "volant-key." + System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes(Key));
     private static readonly (string, string) KeyHeader = ("X-Volant-API-Key", Key);
