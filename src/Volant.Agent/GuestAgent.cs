@@ -19,6 +19,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
     private readonly CancellationTokenSource _stopping = new();
     private readonly AgentStatus _status = new(clock);
+    private readonly OutputLog _log = new(clock);
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
@@ -38,12 +39,15 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         // The workload first: it needs longer than the server.
         var workload = supervisor?.RunAsync(_stopping.Token) ?? Task.CompletedTask;
         using var server = new AgentServer(console);
-        await server.StartAsync(new AgentApplication(_status, passThrough, ShutDown), CancellationToken.None);
+        await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), passThrough, ShutDown), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
         console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;
+
+        // Whoever follows the log gets the rest of it, and the end.
+        _log.Complete();
         using var drain = new CancellationTokenSource(DrainTime, clock);
         await server.StopAsync(drain.Token);
     }
@@ -75,7 +79,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
             var manifest = ManifestSource.Read(plan.Manifest);
             var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
             var supervisor = new WorkloadSupervisor(
-                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit), _status, console, clock);
+                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit), _status, console, _log, clock);
             return (supervisor, new PassThrough(target, _status, clock));
         }
         catch (FormatException e)

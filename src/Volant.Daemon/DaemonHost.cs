@@ -7,6 +7,7 @@ using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Hypervisors.Qemu;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
@@ -44,6 +45,7 @@ internal static class DaemonHost
         app.UseStatusCodePages(context => Problems.FillAsync(context.HttpContext));
         var access = app.Services.GetRequiredService<AccessControl>();
         app.Use(access.InvokeAsync);
+        app.UseWebSockets(Sockets.Options);
         app.UseRouting();
         app.UseRateLimiter();
         app.UseRequestTimeouts();
@@ -58,6 +60,8 @@ internal static class DaemonHost
         app.MapActions();
         app.MapGuestOpenApi();
         app.MapLogs();
+        app.MapConsole();
+        app.MapDevTools();
         app.MapEvents();
         app.MapAgentProxy();
         return app;
@@ -141,6 +145,12 @@ internal static class DaemonHost
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
         services.AddSingleton<BootPreparation>();
         services.AddSingleton<HostResources>();
+        services.AddSingleton<LogHub>();
+        services.AddSingleton<LogCollector>();
+        services.AddSingleton<ConsoleLimit>();
+        services.AddHostedService(provider => provider.GetRequiredService<ConsoleLimit>());
+        services.AddSingleton<SerialConsoles>();
+        services.AddSingleton<LogReader>();
         services.AddSingleton<VmOwners>();
         services.AddSingleton<VmSupervisor>();
         services.AddSingleton<VmOrchestrator>();

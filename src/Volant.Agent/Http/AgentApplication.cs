@@ -9,11 +9,12 @@ using Volant.Contracts.Api;
 
 namespace Volant.Agent.Http;
 
-/// <summary>Every request of the agent: its own few routes under /healthz and /v1/agent/, everything else is the workload's.</summary>
+/// <summary>Every request of the agent: its own few routes (/healthz, /v1/agent/, /v1/logs), everything else is the workload's.</summary>
 /// <param name="status">What /healthz and /v1/agent/state tell.</param>
+/// <param name="logs">What the workload wrote.</param>
 /// <param name="workload">Takes the rest; null when there is no workload to speak of.</param>
 /// <param name="shutDown">Begins the orderly shutdown; must return at once.</param>
-internal sealed class AgentApplication(AgentStatus status, PassThrough? workload, Action<string> shutDown) : IHttpApplication<HttpContext>
+internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassThrough? workload, Action<string> shutDown) : IHttpApplication<HttpContext>
 {
     /// <summary>Longest wait of /v1/agent/state.</summary>
     public static readonly TimeSpan LongestPoll = TimeSpan.FromSeconds(60);
@@ -36,6 +37,8 @@ internal sealed class AgentApplication(AgentStatus status, PassThrough? workload
         {
             "/healthz" => OnlyAsync("GET", context, () => AnswerAsync(context, 200, status.Current)),
             "/v1/agent/state" => OnlyAsync("GET", context, () => StateAsync(context)),
+            "/v1/logs" => OnlyAsync("GET", context, () => logs.ListAsync(context)),
+            "/v1/logs/stream" => OnlyAsync("GET", context, () => logs.StreamAsync(context)),
             "/v1/agent/shutdown" => OnlyAsync("POST", context, () => ShutDownAsync(context)),
             _ when path.StartsWith(OwnPrefix, StringComparison.Ordinal) =>
                 Problems.WriteAsync(context, 404, ErrorCodes.NotFound, $"The agent has no route {path}; it may be older than the caller."),

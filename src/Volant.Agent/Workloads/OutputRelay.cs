@@ -4,19 +4,28 @@ using Volant.Linux.Kernel;
 
 namespace Volant.Agent.Workloads;
 
-/// <summary>Carries one run's standard output and error, line by line, to the console.</summary>
+/// <summary>Carries one run's standard output and error, line by line, to the log and the console.</summary>
 internal sealed class OutputRelay : IDisposable
 {
     private const int ReadSize = 16 * 1024;
 
+    /// <summary>How long <see cref="DrainAsync"/> waits for a stray process that keeps a pipe open.</summary>
+    private static readonly TimeSpan DrainLimit = TimeSpan.FromMilliseconds(250);
+
     private readonly ConsoleLog _console;
+    private readonly OutputLog _log;
     private readonly (SafeFileHandle Read, SafeFileHandle Write) _output = Pipes.Create();
     private readonly (SafeFileHandle Read, SafeFileHandle Write) _error = Pipes.Create();
     private readonly List<FdStream> _streams = [];
+    private Task _carrying = Task.CompletedTask;
 
     /// <summary>Makes the pipes.</summary>
     /// <exception cref="System.ComponentModel.Win32Exception">Too many open files.</exception>
-    public OutputRelay(ConsoleLog console) => _console = console;
+    public OutputRelay(ConsoleLog console, OutputLog log)
+    {
+        _console = console;
+        _log = log;
+    }
 
     /// <summary>For standard output of the run.</summary>
     public SafeFileHandle Output => _output.Write;
@@ -29,11 +38,19 @@ internal sealed class OutputRelay : IDisposable
     {
         Output.Dispose();
         Error.Dispose();
-        foreach (var end in new[] { _output.Read, _error.Read })
+        _carrying = Task.WhenAll(CarryAsync(Own(_output.Read), isError: false), CarryAsync(Own(_error.Read), isError: true));
+    }
+
+    /// <summary>Waits, once the run has ended, until all that it wrote is carried; a short while at most.</summary>
+    public async Task DrainAsync(TimeProvider clock)
+    {
+        try
         {
-            var stream = FdStream.Own(end);
-            _streams.Add(stream);
-            _ = CarryAsync(stream);
+            await _carrying.WaitAsync(DrainLimit, clock);
+        }
+        catch (TimeoutException)
+        {
+            // A process outside the run's group holds a pipe; what it may still write is not the run's.
         }
     }
 
@@ -50,9 +67,20 @@ internal sealed class OutputRelay : IDisposable
         }
     }
 
-    private async Task CarryAsync(FdStream stream)
+    private FdStream Own(SafeFileHandle end)
     {
-        var lines = new LineSplitter(_console.Write);
+        var stream = FdStream.Own(end);
+        _streams.Add(stream);
+        return stream;
+    }
+
+    private async Task CarryAsync(FdStream stream, bool isError)
+    {
+        var lines = new LineSplitter(line =>
+        {
+            _log.Add(isError, line);
+            _console.Write(line);
+        });
         var buffer = new byte[ReadSize];
         try
         {

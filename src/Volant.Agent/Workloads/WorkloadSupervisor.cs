@@ -38,7 +38,7 @@ internal sealed record WorkloadCommand(IReadOnlyList<string> Entrypoint, string 
 
 /// <summary>Keeps the workload running: starts it, watches its health, starts it again after a growing pause, stops it in the end.</summary>
 internal sealed class WorkloadSupervisor(
-    WorkloadCommand command, HealthProbe probe, ChildReaper reaper, AgentStatus status, ConsoleLog console, TimeProvider clock)
+    WorkloadCommand command, HealthProbe probe, ChildReaper reaper, AgentStatus status, ConsoleLog console, OutputLog log, TimeProvider clock)
     : IDisposable
 {
     /// <summary>How long the workload may take to end after SIGTERM.</summary>
@@ -84,6 +84,7 @@ internal sealed class WorkloadSupervisor(
         if (stopping.IsCancellationRequested)
         {
             await StopAsync(child);
+            await (_output?.DrainAsync(clock) ?? Task.CompletedTask);
             return;
         }
 
@@ -108,7 +109,7 @@ internal sealed class WorkloadSupervisor(
 
         try
         {
-            _output = new OutputRelay(console);
+            _output = new OutputRelay(console, log);
             var child = reaper.Spawn(new SpawnRequest
             {
                 Arguments = command.Entrypoint,

@@ -1,24 +1,24 @@
+using System.Diagnostics;
 using Microsoft.AspNetCore.Http.Timeouts;
 
 namespace Volant.Daemon.Api;
 
-/// <summary><c>/api/v1/vms/{name}/agent/…</c>: streaming reverse proxy into the guest.</summary>
+/// <summary><c>/api/v1/vms/{name}/agent/…</c>: streaming reverse proxy into the guest, WebSockets included.</summary>
 internal static class AgentProxy
 {
-    private const int SegmentsBefore = 5;
-
     public static void MapAgentProxy(this IEndpointRouteBuilder routes) =>
-        routes.Map("/api/v1/vms/{name}/agent/{**path}", (HttpContext context, string name, GuestForwarder forwarder) => forwarder.ForwardAsync(context, name, new GuestTarget(PathAfterAgent(context.Request.Path))))
+        routes.Map("/api/v1/vms/{name}/agent/{**path}", ForwardAsync)
             .WithTags("agent").WithMetadata(new RequestLimit(null)).WithMetadata(new DisableRequestTimeoutAttribute()).ExcludeFromDescription();
 
-    /// <summary>What follows <c>/api/v1/vms/NAME/agent</c>, as it was written: the route's own value has lost empty segments.</summary>
-    private static PathString PathAfterAgent(PathString path)
+    /// <summary>What follows a number of segments of a path, as it was written: a route's own value has lost empty segments. "/" when nothing does.</summary>
+    internal static PathString PathAfter(PathString path, int segments)
     {
         var text = path.Value!;
         var at = 0;
-        for (var i = 0; i < SegmentsBefore; i++)
+        for (var i = 0; i < segments; i++)
         {
             at = text.IndexOf('/', at + 1);
+            Debug.Assert(at > 0 || i == segments - 1, "the route guarantees the prefix");
             if (at < 0)
             {
                 return "/";
@@ -27,4 +27,7 @@ internal static class AgentProxy
 
         return text[at..];
     }
+
+    private static Task ForwardAsync(HttpContext context, string name, GuestForwarder forwarder) =>
+        forwarder.ForwardAsync(context, name, new GuestTarget(PathAfter(context.Request.Path, "/api/v1/vms/NAME/agent".Count('/'))));
 }

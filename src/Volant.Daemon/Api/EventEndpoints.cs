@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Events;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Api;
@@ -18,14 +19,19 @@ internal static class EventEndpoints
         routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stream the events of all VMs")
             .WithDescription(
                 "Server-sent events: `id` is the number of the event, `event` its type, `data` a VMEvent. Send the last number as Last-Event-ID to resume: every later event follows. " +
-                "When that number is not known any more the first event is `gap`: read the state anew, and go on from its `id`. A comment is sent every 15 s. A client that falls 1,024 events behind is cut off and should resume.")
+                "When that number is not known any more the first event is `gap`: read the state anew, and go on from its `id`. A comment is sent every 15 s. A client that falls 1,024 events behind is cut off and should resume. " +
+                "`logs=1` adds every new line of every workload as VM_LOG; these have no id, and nobody can resume after one.")
             .Produces<VmEvent>(200, "text/event-stream").ProducesProblem(400);
 
-    private static async Task StreamAsync(HttpContext context, EventBus bus, TimeProvider clock, IHostApplicationLifetime lifetime)
+    private static async Task StreamAsync(HttpContext context, string? logs, EventBus bus, LogHub hub, TimeProvider clock, IHostApplicationLifetime lifetime)
     {
+        var faults = new QueryFaults();
+        var withLogs = faults.Switch("logs", logs);
+        faults.Reject();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var subscription = bus.Open(ParsePlace(context.Request), stop.Token);
-        var events = subscription.Events.GetAsyncEnumerator(stop.Token);
+        var source = withLogs ? EventMerge.MergeAsync(subscription.Events, hub.SubscribeAllAsync(stop.Token), stop.Token) : subscription.Events;
+        var events = source.GetAsyncEnumerator(stop.Token);
         var next = Task.FromResult(false);
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
@@ -79,7 +85,8 @@ internal static class EventEndpoints
             : throw new VolantException(ErrorCodes.InvalidRequest, "Last-Event-ID must be the id of an event, a whole number.") { Fields = [new FieldError("Last-Event-ID", "must be a whole number")] };
     }
 
-    private static string Frame(SequencedEvent next) => string.Create(CultureInfo.InvariantCulture, $"id: {next.Sequence}\nevent: {next.Event.Type}\ndata: {next.Json}\n\n");
+    private static string Frame(SequencedEvent next) => string.Create(
+        CultureInfo.InvariantCulture, $"{(next.Sequence == EventMerge.NoSequence ? string.Empty : $"id: {next.Sequence}\n")}event: {next.Event.Type}\ndata: {next.Json}\n\n");
 
     private static string Gap(long after)
     {

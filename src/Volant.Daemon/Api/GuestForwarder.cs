@@ -1,4 +1,5 @@
 using System.Net;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Volant.Contracts.Api;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Orchestration;
@@ -8,14 +9,16 @@ namespace Volant.Daemon.Api;
 
 /// <summary>Where in a guest a request goes.</summary>
 /// <param name="Path">Path below the agent's root.</param>
-/// <param name="Method">Method in place of the caller's; null keeps it.</param>
+/// <param name="Method">Method in place of the caller's; null keeps it. An upgrade has the method that its protocol says.</param>
 /// <param name="Patience">Time until the guest must begin to answer, in place of the configured one.</param>
-internal sealed record GuestTarget(PathString Path, HttpMethod? Method = null, TimeSpan? Patience = null);
+/// <param name="KeepsOrigin">Whether the guest learns the page that a browser's request comes from.</param>
+internal sealed record GuestTarget(PathString Path, HttpMethod? Method = null, TimeSpan? Patience = null, bool KeepsOrigin = true);
 
-/// <summary>Streams a request into a guest and the answer back, both ways at once, WebSockets included.</summary>
+/// <summary>Forwards a request into a guest and its answer back: streams both ways, WebSockets included.</summary>
 /// <remarks>
 /// The guest is hostile: it never sees the caller's credentials, its redirects are not followed, and its answer cannot act as this origin.
-/// It must begin to answer in time, counted from the last byte of the request; a stream that has begun has no limit.
+/// It must begin to answer in time, counted from the last bytes of the request that it was sent (reliability G09); once the head of the answer
+/// is there, there is no limit. Nothing is gathered: a slow side slows the other one down, and between them lie the window of one stream and one buffer.
 /// </remarks>
 internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, DaemonOptions options, TimeProvider clock)
 {
@@ -27,126 +30,148 @@ internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, 
         AllowResponseBuffering = false,
     };
 
-    /// <summary>Forwards the request of <paramref name="context"/> to a VM and writes the answer, or a problem.</summary>
+    /// <summary>Forwards the request of <paramref name="context"/> to a VM and writes the answer, or a problem when the guest gives none.</summary>
     /// <exception cref="VolantException"><c>vm_not_found</c>, <c>vm_not_running</c> or <c>unavailable</c>; nothing is written yet.</exception>
     public async Task ForwardAsync(HttpContext context, string name, GuestTarget target)
     {
         var guest = owners.GetGuest(name);
         var patience = target.Patience ?? options.AgentTimeout;
-        using var late = new CancellationTokenSource(Timeout.InfiniteTimeSpan, clock);
-        late.CancelAfter(patience);
-        context.Request.Body = new WatchedBody(context.Request.Body, () => late.CancelAfter(patience));
-        var transformer = new GuestTransformer(target, () => late.CancelAfter(Timeout.InfiniteTimeSpan));
-        var error = await forwarder.SendAsync(context, GuestClient.BaseAddress.ToString(), guest.Invoker, Config, transformer, late.Token);
+        using var deadline = new HeadDeadline(patience, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
+        if (context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
+        {
+            // A live stream may be silent for as long as it likes.
+            rate.MinDataRate = null;
+        }
+
+        context.Request.Body = new DeadlineBody(context.Request.Body, deadline);
+        var transformer = new GuestTransformer(target, deadline);
+        var error = await forwarder.SendAsync(context, GuestClient.BaseAddress.ToString(), guest.Invoker, Config, transformer, either.Token);
         if (error is ForwarderError.None || context.RequestAborted.IsCancellationRequested)
         {
             return;
         }
 
-        if (late.IsCancellationRequested || error == ForwarderError.RequestTimedOut)
+        var (status, code, why) = (deadline.IsOver, error) switch
         {
-            await Problems.WriteAsync(context, 504, ErrorCodes.Timeout, $"The guest of VM '{name}' did not begin to answer within {patience.TotalSeconds:0.###} s; see 'volar vms logs {name}'.");
-        }
-        else
-        {
-            await Problems.WriteAsync(context, 502, ErrorCodes.AgentUnreachable, $"The guest of VM '{name}' did not answer ({error}); see 'volar vms get {name}' and 'volar vms logs {name}'.");
-        }
+            (true, _) => (StatusCodes.Status504GatewayTimeout, ErrorCodes.Timeout, $"did not answer within {patience.TotalSeconds:0.###} s"),
+            (_, ForwarderError.RequestBodyClient) => (StatusCodes.Status400BadRequest, ErrorCodes.InvalidRequest, "was not sent the whole request: its body broke off"),
+            (_, ForwarderError.RequestTimedOut) => (StatusCodes.Status504GatewayTimeout, ErrorCodes.Timeout, "did not answer in time"),
+            _ => (StatusCodes.Status502BadGateway, ErrorCodes.AgentUnreachable, $"could not be reached or broke off its answer ({error})"),
+        };
+        await Problems.WriteAsync(context, status, code, $"The agent of VM '{name}' {why}; see 'volar vms get {name}' and 'volar vms logs {name}'.");
     }
+}
 
-    private sealed class GuestTransformer(GuestTarget target, Action answered) : HttpTransformer
+/// <summary>Runs out unless the head of an answer arrives; stands still while the caller is sending.</summary>
+internal sealed class HeadDeadline : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly TimeSpan _limit;
+    private readonly CancellationTokenSource _source;
+    private bool _isMet;
+
+    /// <summary>Starts it.</summary>
+    public HeadDeadline(TimeSpan limit, TimeProvider clock)
     {
-        private static readonly string[] Credentials = ["Authorization", "Cookie", "X-Volant-API-Key", "Proxy-Authorization"];
-        private static readonly string[] OriginPowers =
-            ["Set-Cookie", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Clear-Site-Data", "Strict-Transport-Security", "Service-Worker-Allowed"];
-
-        public override async ValueTask TransformRequestAsync(HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
-        {
-            await base.TransformRequestAsync(httpContext, proxyRequest, destinationPrefix, cancellationToken);
-            foreach (var name in Credentials)
-            {
-                proxyRequest.Headers.Remove(name);
-            }
-
-            if (proxyRequest.Headers.TryGetValues("Sec-WebSocket-Protocol", out var protocols))
-            {
-                var kept = protocols.SelectMany(value => value.Split(',', StringSplitOptions.TrimEntries)).Where(value => !value.StartsWith("volant-key.", StringComparison.Ordinal)).ToArray();
-                proxyRequest.Headers.Remove("Sec-WebSocket-Protocol");
-                if (kept.Length > 0)
-                {
-                    proxyRequest.Headers.TryAddWithoutValidation("Sec-WebSocket-Protocol", string.Join(", ", kept));
-                }
-            }
-
-            // An upgrade has the method that its protocol says.
-            if (target.Method is { } method)
-            {
-                proxyRequest.Method = method;
-            }
-
-            proxyRequest.Headers.Host = null;
-            proxyRequest.RequestUri = RequestUtilities.MakeDestinationAddress(destinationPrefix, target.Path, httpContext.Request.QueryString);
-        }
-
-        public override async ValueTask<bool> TransformResponseAsync(HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
-        {
-            if (proxyResponse is not null)
-            {
-                answered();
-            }
-
-            var copyBody = await base.TransformResponseAsync(httpContext, proxyResponse, cancellationToken);
-            var headers = httpContext.Response.Headers;
-            foreach (var name in OriginPowers)
-            {
-                headers.Remove(name);
-            }
-
-            headers.ContentSecurityPolicy = "sandbox allow-scripts allow-forms";
-            headers.XContentTypeOptions = "nosniff";
-            return copyBody;
-        }
+        _limit = limit;
+        _source = new CancellationTokenSource(limit, clock);
+        Token = _source.Token;
     }
 
-    /// <summary>A request's body that tells of every read, so that a long upload is not mistaken for a silent guest.</summary>
-    private sealed class WatchedBody(Stream inner, Action progressed) : Stream
+    /// <summary>Cancelled when it has run out.</summary>
+    public CancellationToken Token { get; }
+
+    /// <summary>Whether it has run out.</summary>
+    public bool IsOver => Token.IsCancellationRequested;
+
+    /// <summary>The head arrived.</summary>
+    public void Meet()
     {
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
+        lock (_gate)
         {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
+            _isMet = true;
+            _source.CancelAfter(Timeout.InfiniteTimeSpan);
         }
-
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            var read = await inner.ReadAsync(buffer, cancellationToken);
-            if (read > 0)
-            {
-                progressed();
-            }
-
-            return read;
-        }
-
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Flush()
-        {
-        }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
+
+    /// <summary>Stops it for a while, or lets it run anew.</summary>
+    public void Run(bool isRunning)
+    {
+        lock (_gate)
+        {
+            if (!_isMet)
+            {
+                _source.CancelAfter(isRunning ? _limit : Timeout.InfiniteTimeSpan);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _isMet = true;
+            _source.Dispose();
+        }
+    }
+}
+
+/// <summary>Body of a request: while it waits for the caller, the guest's time does not run.</summary>
+internal sealed class DeadlineBody(Stream inner, HeadDeadline deadline) : Stream
+{
+    /// <inheritdoc/>
+    public override bool CanRead => true;
+
+    /// <inheritdoc/>
+    public override bool CanSeek => false;
+
+    /// <inheritdoc/>
+    public override bool CanWrite => false;
+
+    /// <inheritdoc/>
+    public override long Length => throw new NotSupportedException();
+
+    /// <inheritdoc/>
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <inheritdoc/>
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        deadline.Run(isRunning: false);
+        try
+        {
+            return await inner.ReadAsync(buffer, cancellationToken);
+        }
+        finally
+        {
+            deadline.Run(isRunning: true);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    /// <inheritdoc/>
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("Use ReadAsync.");
+
+    /// <inheritdoc/>
+    public override void Flush()
+    {
+    }
+
+    /// <inheritdoc/>
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    /// <inheritdoc/>
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    /// <inheritdoc/>
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

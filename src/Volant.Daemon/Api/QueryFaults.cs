@@ -29,6 +29,21 @@ internal sealed class QueryFaults
         return fallback;
     }
 
+    /// <summary>1 or true, 0 or false; off when it is absent.</summary>
+    public bool Switch(string name, string? text)
+    {
+        switch (text)
+        {
+            case "1" or "true":
+                return true;
+            case null or "" or "0" or "false":
+                return false;
+            default:
+                Add(name, "must be 1, true, 0 or false");
+                return false;
+        }
+    }
+
     /// <summary>One of some words; the first when it is absent.</summary>
     public string Choice(string name, string? text, IReadOnlyList<string> allowed)
     {

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Volant.Contracts.Api;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Orchestration;
@@ -55,6 +56,9 @@ internal sealed class VmRun : IAsyncDisposable
 
     /// <summary>The agent inside.</summary>
     public GuestClient Guest { get; }
+
+    /// <summary>What brings the workload's lines to the host.</summary>
+    public RunLog? Log { get; set; }
 
     /// <summary>Monotonic time of the launch, as <see cref="TimeProvider.GetTimestamp"/> gives it; 0 for an adopted one.</summary>
     public long LaunchedAt { get; }

@@ -2,6 +2,7 @@ using System.Globalization;
 using Volant.Contracts.Api;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Orchestration;
@@ -12,6 +13,7 @@ internal sealed partial class VmSupervisor(
     VolantStore store,
     HostResources resources,
     DaemonOptions options,
+    LogCollector logs,
     TimeProvider clock,
     ILogger<VmSupervisor> logger)
 {
@@ -30,6 +32,8 @@ internal sealed partial class VmSupervisor(
     {
         var run = new VmRun(process, new GuestClient(endpoint, clock), launchedAt);
         owner.Run = run;
+        var paths = resources.PathsOf(vm.Vm.Uid);
+        run.Log = logs.Follow(vm.Name, vm.Vm.Uid, paths.LogDirectory, paths.ConsoleLog, run.Guest, run.Ended);
         _ = FollowAgentAsync(run, vm);
         _ = AwaitExitAsync(owner, run);
         return run;
@@ -40,6 +44,7 @@ internal sealed partial class VmSupervisor(
     {
         var exit = await run.Process.Exited;
         owner.Run = null;
+        await (run.Log?.DrainAsync() ?? Task.CompletedTask);
         await run.DisposeAsync();
         var vm = store.FindVm(owner.Id)!;
         var (status, reason) = Judge(run, exit);

@@ -33,6 +33,9 @@ internal sealed class AgentHarness : IAsyncDisposable
 
     public AgentStatus Status { get; } = new(TimeProvider.System);
 
+    /// <summary>What the workload is said to have written.</summary>
+    public OutputLog Log { get; } = new(TimeProvider.System);
+
     /// <summary>How often the link was opened.</summary>
     public int Openings { get; private set; }
 
@@ -64,7 +67,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     {
         var harness = new AgentHarness(workload);
         var target = WorkloadTarget.Parse(baseUrl.ToString());
-        var application = new AgentApplication(harness.Status, new PassThrough(target, harness.Status, TimeProvider.System), why => harness.ShutDown.TrySetResult(why));
+        var application = new AgentApplication(harness.Status, new LogRoutes(harness.Log, TimeProvider.System), new PassThrough(target, harness.Status, TimeProvider.System), why => harness.ShutDown.TrySetResult(why));
         await harness._server.StartAsync(application, cancellationToken);
         var http2 = harness._server.Http2;
         var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2)), TimeProvider.System);

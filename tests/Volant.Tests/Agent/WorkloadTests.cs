@@ -17,6 +17,7 @@ public sealed class WorkloadTests : IDisposable
     private readonly ConcurrentQueue<string> _lines = new();
     private readonly FakeTimeProvider _clock = new();
     private readonly ConsoleLog _console;
+    private readonly OutputLog _log = new(TimeProvider.System);
     private readonly AgentStatus _status;
     private readonly CancellationTokenSource _stop = new();
 
@@ -179,7 +180,7 @@ public sealed class WorkloadTests : IDisposable
     public async Task What_a_child_leaves_behind_in_its_group_ends_with_it()
     {
         var reaper = new ChildReaper(reapsAll: false);
-        using var output = new OutputRelay(_console);
+        using var output = new OutputRelay(_console, _log);
         var child = reaper.Spawn(new SpawnRequest
         {
             Arguments = ["/bin/sh", "-c", "sleep 1000 & echo left $!"],
@@ -193,28 +194,40 @@ public sealed class WorkloadTests : IDisposable
     }
 
     [Fact]
-    public void Lines_are_cut_at_line_ends_and_at_the_limit_however_they_arrive() =>
+    public void Lines_end_at_line_ends_and_at_the_limit_however_they_arrive() =>
         Gen.Select(Gen.Int[0, 3 * LineSplitter.MaxLine].Array[0, 5], Gen.Int[1, 20_000], Gen.Bool).Sample((lengths, step, crlf) =>
         {
-            var text = string.Concat(lengths.Select((l, i) => new string((char)('a' + i), l) + (crlf ? "\r\n" : "\n"))) + "rest";
-            var got = new List<string>();
-            var splitter = new LineSplitter(l => got.Add(Encoding.ASCII.GetString(l)));
+            var lines = lengths.Select((l, i) => new string((char)('a' + i), l)).ToArray();
+            var text = string.Concat(lines.Select(l => l + (crlf ? "\r\n" : "\n"))) + "rest";
 
-            foreach (var piece in Encoding.ASCII.GetBytes(text).Chunk(step))
-            {
-                splitter.Feed(piece);
-            }
-
-            splitter.Finish();
-            Assert.Equal(lengths.Length + 1, got.Count);
-            Assert.Equal("rest\n", got[^1]);
-            foreach (var (i, length) in lengths.Index())
-            {
-                // A carriage return that falls on the limit counts as cut.
-                var isCut = length + (crlf ? 1 : 0) > LineSplitter.MaxLine;
-                Assert.Equal(new string((char)('a' + i), Math.Min(length, LineSplitter.MaxLine)) + (isCut ? " [cut]" : string.Empty) + "\n", got[i]);
-            }
+            Assert.Equal([.. lines.SelectMany(Pieces), "rest"], Split(Encoding.ASCII.GetBytes(text), step));
         });
+
+    [Fact]
+    public void A_long_line_is_never_cut_within_a_character() =>
+        Gen.Select(Gen.Int[0, 3], Gen.OneOf(Gen.Const("é"), Gen.Const("€"), Gen.Const("😀")), Gen.Int[1, 9000]).Sample((shift, letter, step) =>
+        {
+            var line = new string('x', shift) + string.Concat(Enumerable.Repeat(letter, 10_000));
+            var pieces = Split(Encoding.UTF8.GetBytes(line + "\n"), step);
+            Assert.Equal(line, string.Concat(pieces));
+            Assert.True(pieces.Count > 1);
+        });
+
+    private static IEnumerable<string> Pieces(string line) =>
+        line.Length == 0 ? [string.Empty] : line.Chunk(LineSplitter.MaxLine).Select(piece => new string(piece));
+
+    private static List<string> Split(byte[] bytes, int step)
+    {
+        var got = new List<string>();
+        var splitter = new LineSplitter(l => got.Add(new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(l.AsSpan()[..^1])));
+        foreach (var piece in bytes.Chunk(step))
+        {
+            splitter.Feed(piece);
+        }
+
+        splitter.Finish();
+        return got;
+    }
 
     [Fact]
     public void A_slow_console_loses_lines_and_says_how_many()
@@ -295,7 +308,7 @@ public sealed class WorkloadTests : IDisposable
     {
         var target = WorkloadTarget.Parse(baseUrl?.ToString() ?? "http://127.0.0.1:1");
         var command = new WorkloadCommand(entrypoint, "/", ["PATH=/usr/bin:/bin"]);
-        return new WorkloadSupervisor(command, new HealthProbe(target, null, _clock), new ChildReaper(reapsAll: false), _status, _console, _clock);
+        return new WorkloadSupervisor(command, new HealthProbe(target, null, _clock), new ChildReaper(reapsAll: false), _status, _console, _log, _clock);
     }
 
     private async Task<AgentState> UntilAsync(Func<AgentState, bool> condition)

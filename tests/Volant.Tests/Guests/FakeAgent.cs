@@ -15,6 +15,9 @@ internal sealed class FakeAgent : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly TaskCompletionSource _shutdown = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private long _written;
+    private int _hanging;
+
     private FakeAgent(WebApplication app) => _app = app;
 
     /// <summary>Completes when the agent was asked to shut down.</summary>
@@ -26,6 +29,18 @@ internal sealed class FakeAgent : IAsyncDisposable
     /// <summary>What <c>/v1/agent/state</c> answers.</summary>
     public Func<HttpContext, Task> OnState { get; set; } = AnswerAsync;
 
+    /// <summary>What <c>/v1/logs/stream</c> answers; null for an agent that has no such route.</summary>
+    public Func<HttpContext, Task>? OnLogs { get; set; }
+
+    /// <summary>What <c>/v1/devtools</c> answers; null for a runtime that has none.</summary>
+    public string? DevTools { get; set; }
+
+    /// <summary>Bytes that <c>/endless</c> could write.</summary>
+    public long Written => Interlocked.Read(ref _written);
+
+    /// <summary>Requests that hang now.</summary>
+    public int Hanging => Volatile.Read(ref _hanging);
+
     public static async Task<FakeAgent> StartAsync(string socket)
     {
         var builder = WebApplication.CreateSlimBuilder();
@@ -35,9 +50,13 @@ internal sealed class FakeAgent : IAsyncDisposable
             options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
             options.Limits.Http2.MaxStreamsPerConnection = 1000;
             options.Limits.MinResponseDataRate = null;
+            options.Limits.MaxRequestBodySize = null;
         });
         var app = builder.Build();
         var agent = new FakeAgent(app);
+        app.UseWebSockets();
+        agent.MapLive(app);
+        agent.MapHostile(app);
         app.MapGet("/v1/agent/state", (HttpContext context) => agent.OnState(context));
         app.MapPost("/v1/agent/shutdown", () =>
         {
@@ -68,6 +87,100 @@ internal sealed class FakeAgent : IAsyncDisposable
         app.MapGet("/elsewhere", () => TypedResults.Redirect("/version"));
         await app.StartAsync(TestContext.Current.CancellationToken);
         return agent;
+    }
+
+    private void MapLive(WebApplication app)
+    {
+        app.MapGet("/v1/logs/stream", async (HttpContext context) =>
+        {
+            context.Response.StatusCode = OnLogs is null ? 404 : 200;
+            await (OnLogs?.Invoke(context) ?? Task.CompletedTask);
+        });
+        app.MapGet("/v1/devtools", (HttpContext context) =>
+        {
+            context.Response.StatusCode = DevTools is null ? 404 : 200;
+            return context.Response.WriteAsync(DevTools ?? "none");
+        });
+        app.Map("/headers", (HttpContext context) => string.Concat(context.Request.Headers.Select(header => $"{header.Key}: {header.Value}\n")));
+        app.MapPost("/upper", async (HttpContext context) =>
+        {
+            var buffer = new byte[4096];
+            await context.Response.StartAsync();
+            while (await context.Request.Body.ReadAsync(buffer) is > 0 and var count)
+            {
+                await context.Response.WriteAsync(System.Text.Encoding.ASCII.GetString(buffer, 0, count).ToUpperInvariant());
+                await context.Response.Body.FlushAsync();
+            }
+        });
+        app.Map("/echo/{**path}", async (HttpContext context) =>
+        {
+            var protocol = context.Request.Query["choose"];
+            using var socket = await context.WebSockets.AcceptWebSocketAsync(protocol.Count > 0 ? protocol.ToString() : null);
+            var seen = $"{context.Request.Path}{context.Request.QueryString}\n" + string.Concat(context.Request.Headers.Select(header => $"{header.Key}: {header.Value}\n"));
+            await socket.SendAsync(System.Text.Encoding.UTF8.GetBytes(seen), System.Net.WebSockets.WebSocketMessageType.Text, true, context.RequestAborted);
+            var buffer = new byte[64 * 1024];
+            while (await socket.ReceiveAsync(buffer.AsMemory(), context.RequestAborted) is { MessageType: not System.Net.WebSockets.WebSocketMessageType.Close } received)
+            {
+                await socket.SendAsync(buffer.AsMemory(0, received.Count), received.MessageType, received.EndOfMessage, context.RequestAborted);
+            }
+
+            await socket.CloseAsync(System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, "bye", context.RequestAborted);
+        });
+    }
+
+    private void MapHostile(WebApplication app)
+    {
+        app.Map("/hang", async (HttpContext context) =>
+        {
+            Interlocked.Increment(ref _hanging);
+            await HangAsync(context);
+        });
+        app.MapGet("/drip", async (HttpContext context) =>
+        {
+            await context.Response.WriteAsync("x");
+            await context.Response.Body.FlushAsync();
+            await HangAsync(context);
+        });
+        app.MapGet("/endless", async (HttpContext context) =>
+        {
+            var chunk = new byte[64 * 1024];
+            while (!context.RequestAborted.IsCancellationRequested)
+            {
+                await context.Response.Body.WriteAsync(chunk, context.RequestAborted);
+                Interlocked.Add(ref _written, chunk.Length);
+            }
+        });
+        app.MapGet("/many-headers", (HttpContext context) =>
+        {
+            for (var i = 0; i < 100_000; i++)
+            {
+                context.Response.Headers[$"x-{i}"] = "1";
+            }
+        });
+        app.MapGet("/broken", async (HttpContext context) =>
+        {
+            context.Response.ContentLength = 100;
+            await context.Response.WriteAsync("half");
+            await context.Response.Body.FlushAsync();
+            context.Abort();
+        });
+        app.MapGet("/reset", (HttpContext context) => context.Abort());
+        app.MapGet("/power", (HttpContext context) =>
+        {
+            context.Response.Headers.SetCookie = "a=b";
+            context.Response.Headers.AccessControlAllowOrigin = "*";
+            context.Response.Headers.AccessControlAllowHeaders = "*";
+            context.Response.Headers.StrictTransportSecurity = "max-age=1";
+            context.Response.Headers["Clear-Site-Data"] = "*";
+            return "power";
+        });
+        app.MapGet("/trailers", async (HttpContext context) =>
+        {
+            context.Response.DeclareTrailer("x-end");
+            await context.Response.WriteAsync("body");
+            context.Response.AppendTrailer("x-end", "1");
+            context.Response.AppendTrailer("set-cookie", "a=b");
+        });
     }
 
     /// <summary>Answers with <see cref="State"/>.</summary>

@@ -14,13 +14,14 @@ public sealed class LayeringTests
     // Folder => the sibling folders it may use. ARCHITECTURE.md shows the same table.
     private static readonly Dictionary<string, string[]> MayUse = new(StringComparer.Ordinal)
     {
-        ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors"],
-        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events"],
+        ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors", "Logs"],
+        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs"],
         ["Plugins"] = ["Store"],
         ["Hypervisors"] = [],
         ["Networking"] = [],
         ["Artifacts"] = [],
         ["Guests"] = [],
+        ["Logs"] = ["Guests"],
         ["Store"] = [],
         ["Events"] = ["Store"],
     };

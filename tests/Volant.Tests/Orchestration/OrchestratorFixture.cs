@@ -8,6 +8,7 @@ using Volant.Daemon;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Logs;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Plugins;
@@ -121,7 +122,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Owners = new VmOwners();
         var subnet = new Subnet(Options.Subnet, Options.HostIp);
         var resources = new HostResources(Store, Network, Options);
-        var supervisor = new VmSupervisor(Store, resources, Options, Clock, NullLogger<VmSupervisor>.Instance);
+        var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
+        var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
         Orchestrator = new VmOrchestrator(
             Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
