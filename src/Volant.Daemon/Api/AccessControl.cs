@@ -51,10 +51,11 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
             }
         }
 
-        if (!HasKey(request))
+        var offered = OfferedKey(request);
+        if (_keyDigest is not null && request.Path != "/healthz" && !IsKey(offered))
         {
             LogRefused("key", Caller.Describe(context), request.Method, request.Path);
-            if (_failures.IsOver(Caller.Address(context), clock))
+            if (offered is not null && _failures.IsOver(Caller.Address(context), clock))
             {
                 context.Response.Headers.RetryAfter = "60";
                 await Problems.WriteAsync(context, 429, ErrorCodes.TooManyRequests, $"More than {FailureWindow.Limit} requests with a wrong API key in a minute; try again later.");
@@ -113,18 +114,12 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         headers.AccessControlMaxAge = "600";
     }
 
-    private bool HasKey(HttpRequest request)
-    {
-        if (_keyDigest is null || request.Path == "/healthz")
-        {
-            return true;
-        }
+    private static string? OfferedKey(HttpRequest request) =>
+        request.Headers["X-Volant-API-Key"] is [{ Length: > 0 } header] ? header
+        : request.Headers.Authorization is [{ } bearer] && bearer.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? bearer["Bearer ".Length..].Trim()
+        : FromSubprotocol(request);
 
-        var offered = request.Headers["X-Volant-API-Key"] is [{ Length: > 0 } header] ? header
-            : request.Headers.Authorization is [{ } bearer] && bearer.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? bearer["Bearer ".Length..].Trim()
-            : FromSubprotocol(request);
-        return offered is not null && CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(offered)), _keyDigest);
-    }
+    private bool IsKey(string? offered) => offered is not null && CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(offered)), _keyDigest);
 
     private static string? FromSubprotocol(HttpRequest request)
     {

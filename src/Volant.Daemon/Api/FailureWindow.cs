@@ -1,6 +1,6 @@
 namespace Volant.Daemon.Api;
 
-/// <summary>Counts the refused keys of each address in the current minute. Safe for concurrent use.</summary>
+/// <summary>Counts the wrong keys of each address in the current minute. Safe for concurrent use.</summary>
 internal sealed class FailureWindow
 {
     /// <summary>Refusals of one address in a minute that are answered in full.</summary>

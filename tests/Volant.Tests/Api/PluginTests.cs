@@ -8,7 +8,7 @@ namespace Volant.Tests.Api;
 public sealed class PluginTests : IAsyncLifetime
 {
     private const string Actions = """
-        "actions": { "say": {"method": "put", "path": "/echo/say?x=1"}, "look": {"method": "GET", "path": "/echo/look"}, "hang": {"method": "POST", "path": "/hang", "timeout_ms": 200} },
+        "actions": { "say": {"method": "put", "path": "/reflect/say?x=1"}, "look": {"method": "GET", "path": "/reflect/look"}, "hang": {"method": "POST", "path": "/hang", "timeout_ms": 200} },
         """;
 
     private ApiFixture _api = null!;
@@ -24,9 +24,9 @@ public sealed class PluginTests : IAsyncLifetime
     public ValueTask DisposeAsync() => _api.DisposeAsync();
 
     [Theory]
-    [InlineData("/api/v1/vms/web/actions/hello/say?n=2", "PUT /echo/say?n=2")]
-    [InlineData("/api/v1/plugins/hello/actions/say", "PUT /echo/say")]
-    [InlineData("/api/v1/plugins/hello/actions/look?q=a%20b", "GET /echo/look?q=a%20b")]
+    [InlineData("/api/v1/vms/web/actions/hello/say?n=2", "PUT /reflect/say?n=2")]
+    [InlineData("/api/v1/plugins/hello/actions/say", "PUT /reflect/say")]
+    [InlineData("/api/v1/plugins/hello/actions/look?q=a%20b", "GET /reflect/look?q=a%20b")]
     public async Task An_action_reaches_the_workload_with_the_manifests_method_and_path_and_no_credentials(string path, string expected)
     {
         await _api.CreateAsync("web");
@@ -50,7 +50,7 @@ public sealed class PluginTests : IAsyncLifetime
         using var reader = new StreamReader(connection);
         await SendAsync("POST /api/v1/vms/web/actions/hello/say HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
 
-        await UntilLineAsync(line => line.StartsWith("PUT /echo/say", StringComparison.Ordinal));
+        await UntilLineAsync(line => line.StartsWith("PUT /reflect/say", StringComparison.Ordinal));
         for (var i = 0; i < 3; i++)
         {
             await SendAsync($"7\r\nline {i}\n\r\n");

@@ -71,7 +71,7 @@ internal sealed class FakeAgent : IAsyncDisposable
                 await context.Response.Body.WriteAsync(chunk.AsMemory(0, (int)Math.Min(count, chunk.Length)), context.RequestAborted);
             }
         });
-        app.Map("/echo/{**rest}", async (HttpContext context) =>
+        app.Map("/reflect/{**rest}", async (HttpContext context) =>
         {
             // The body goes back as it comes, behind a line about the request.
             context.Response.ContentType = "text/plain";
@@ -80,7 +80,6 @@ internal sealed class FakeAgent : IAsyncDisposable
             await context.Response.Body.FlushAsync(context.RequestAborted);
             await context.Request.Body.CopyToAsync(context.Response.Body, context.RequestAborted);
         });
-        app.Map("/hang", HangAsync);
         app.MapGet("/v1/openapi", (HttpContext context) => agent.OpenApi is { } document ? Results.Text(document, "application/json") : Results.NotFound());
         app.MapGet("/docs/openapi.yaml", () => Results.Text("openapi: 3.1.0\n", "application/yaml"));
         app.MapGet("/version", (HttpContext context) => $"{context.Request.Protocol} {context.Request.Host} {context.Request.QueryString}");
