@@ -1,5 +1,9 @@
 #!/bin/bash
-# Writes docs/api-reference/openapi.json from the code. A test fails when the file is not what the code says.
+# Writes docs/api-reference/openapi.json and docs/schemas/plugin-manifest-v1.json from the code. A test fails when a file is not what the code says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-dotnet run --project src/Volant.OpenApiExport -c Release -- --output "$PWD"/docs/api-reference/openapi.json
+mkdir -p docs/api-reference docs/schemas
+dotnet build src/Volant.OpenApiExport -c Release -v quiet -nologo
+export_document() { dotnet artifacts/bin/Volant.OpenApiExport/release/openapi-export.dll "$@"; }
+export_document --output docs/api-reference/openapi.json
+export_document --manifest-schema --output docs/schemas/plugin-manifest-v1.json

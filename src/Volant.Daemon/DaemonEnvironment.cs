@@ -34,6 +34,9 @@ internal static class DaemonEnvironment
         ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
         ("VOLANT_AGENT_TIMEOUT", "30", "seconds until a guest must begin to answer a forwarded request, 1 to 3600"),
         ("VOLANT_RATE_LIMIT", "500", "expensive calls a second of one client, 0 for no limit"),
+        ("VOLANT_LOG_LEVEL", "information", "trace, debug, information, warning or error"),
+        ("VOLANT_LOG_FORMAT", "automatic", "text, json or journal; automatic is journal below systemd, else text"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "collector that traces are sent to; the other OTEL_ variables hold too"),
         ("VOLANT_INSECURE", "0", "1 allows listening beyond loopback without a key"),
     ];
 
@@ -68,6 +71,9 @@ internal static class DaemonEnvironment
             BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
             RateLimit = ParseNumber("VOLANT_RATE_LIMIT", 500, 0, 1_000_000),
             AgentTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_AGENT_TIMEOUT", 30, 1, 3600)),
+            LogLevel = ParseLevel(Get("VOLANT_LOG_LEVEL") ?? "information"),
+            LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
+            OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
         var insecure = Get("VOLANT_INSECURE") switch
         {
@@ -97,6 +103,25 @@ internal static class DaemonEnvironment
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw Bad(name, text, $"a whole number from {least} to {most}");
     }
+
+    private static LogLevel ParseLevel(string text) => text switch
+    {
+        "trace" => LogLevel.Trace,
+        "debug" => LogLevel.Debug,
+        "information" or "info" => LogLevel.Information,
+        "warning" or "warn" => LogLevel.Warning,
+        "error" => LogLevel.Error,
+        _ => throw Bad("VOLANT_LOG_LEVEL", text, "trace, debug, information, warning or error"),
+    };
+
+    private static LogFormat ParseFormat(string text, bool underSystemd) => text switch
+    {
+        "automatic" => underSystemd ? LogFormat.Journal : LogFormat.Text,
+        "text" => LogFormat.Text,
+        "json" => LogFormat.Json,
+        "journal" => LogFormat.Journal,
+        _ => throw Bad("VOLANT_LOG_FORMAT", text, "text, json, journal or automatic"),
+    };
 
     private static ConfigurationException Bad(string name, string value, string expected) =>
         new($"{name}: '{value}' is not valid; expected {expected}.");

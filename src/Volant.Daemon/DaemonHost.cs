@@ -50,6 +50,8 @@ internal static class DaemonHost
         app.UseRateLimiter();
         app.UseRequestTimeouts();
         app.MapOpenApi("/openapi");
+        app.MapReference();
+        app.MapMetrics();
         app.MapSystem();
         app.MapPlugins();
         app.MapArtifacts();
@@ -92,14 +94,8 @@ internal static class DaemonHost
             }
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(3));
-        builder.Logging.AddSimpleConsole(console =>
-        {
-            console.SingleLine = true;
-            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            console.UseUtcTimestamp = true;
-            console.IncludeScopes = true;
-        });
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+        builder.Logging.AddLog(options);
+        builder.AddObservability(options);
     }
 
     private static void ConfigureApi(IServiceCollection services)

@@ -62,11 +62,36 @@ internal sealed record DaemonOptions
     /// <summary>Expensive calls a second of one client; 0 for no limit.</summary>
     public required int RateLimit { get; init; }
 
+    /// <summary>How the log is written.</summary>
+    public LogFormat LogFormat { get; init; }
+
+    /// <summary>What the log leaves out.</summary>
+    public LogLevel LogLevel { get; init; } = LogLevel.Information;
+
+    /// <summary>Variables whose names start with <c>OTEL_</c>, for the OpenTelemetry SDK.</summary>
+    public IReadOnlyDictionary<string, string> OpenTelemetry { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Whether traces have a destination.</summary>
+    public bool ExportsTraces => OpenTelemetry.ContainsKey("OTEL_EXPORTER_OTLP_ENDPOINT") || OpenTelemetry.ContainsKey("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+
     /// <summary>Where the database lies; the artifact cache is beside it.</summary>
     public string StateDirectory => Path.GetDirectoryName(DatabasePath)!;
 
     /// <summary>Content-addressed artifacts.</summary>
     public string CacheDirectory => Path.Combine(StateDirectory, "cache");
+}
+
+/// <summary>How the log is written.</summary>
+internal enum LogFormat
+{
+    /// <summary>A line of text each, with its time.</summary>
+    Text,
+
+    /// <summary>A JSON object in a line each.</summary>
+    Json,
+
+    /// <summary>Text without a time but with the priority in front that journald reads (sd-daemon(3)).</summary>
+    Journal,
 }
 
 /// <summary>Where the API listens.</summary>

@@ -1,17 +1,26 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.OpenApi;
 using Volant.Daemon;
+using Volant.Daemon.Api;
 using Volant.OpenApiExport;
 
 string? output = null;
 string? server = null;
+var manifestSchema = false;
 for (var i = 0; i < args.Length; i += 2)
 {
     switch (args[i])
     {
+        case "--manifest-schema":
+            manifestSchema = true;
+            i--;
+            break;
         case "--output" when i + 1 < args.Length:
             output = args[i + 1];
             break;
@@ -19,7 +28,7 @@ for (var i = 0; i < args.Length; i += 2)
             server = args[i + 1];
             break;
         default:
-            await Console.Error.WriteLineAsync("usage: openapi-export [--output FILE] [--server URL]     prints the API's OpenAPI document; FILE '-' or none is standard output");
+            await Console.Error.WriteLineAsync("usage: openapi-export [--output FILE] [--server URL | --manifest-schema]     prints the API's OpenAPI document, or the JSON Schema of plugin manifests; FILE '-' or none is standard output");
             return args[i] is "--help" or "-h" ? 0 : 2;
     }
 }
@@ -41,6 +50,11 @@ if (server is not null)
 }
 
 var text = await document.SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1) + "\n";
+if (manifestSchema)
+{
+    text = ManifestSchema.Extract(JsonNode.Parse(text)!).ToJsonString(new JsonSerializerOptions { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }) + "\n";
+}
+
 if (output is null or "-")
 {
     await Console.Out.WriteAsync(text);

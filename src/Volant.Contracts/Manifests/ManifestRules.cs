@@ -31,7 +31,7 @@ public static class ManifestRules
         var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var (key, value) in manifest.Labels ?? NoText)
         {
-            labels[key.Trim()] = value?.Trim() ?? string.Empty;
+            labels[key.Trim()] = value?.Trim()!;
         }
 
         if (name is not null)
@@ -58,7 +58,7 @@ public static class ManifestRules
             Workload = manifest.Workload is not { } workload ? null : workload with
             {
                 Type = Trim(workload.Type)?.ToLowerInvariant(),
-                Entrypoint = workload.Entrypoint?.Select(word => word?.Trim() ?? string.Empty).Where(word => word.Length > 0).ToArray(),
+                Entrypoint = workload.Entrypoint?.Select(word => word?.Trim()!).Where(word => word is not { Length: 0 }).ToArray(),
                 BaseUrl = Trim(workload.BaseUrl),
                 Workdir = Trim(workload.Workdir),
             },
@@ -69,7 +69,7 @@ public static class ManifestRules
                 Checksum = NormaliseChecksum(rootfs.Checksum),
                 Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
             },
-            Disks = manifest.Disks?.Select(disk => disk with
+            Disks = manifest.Disks?.Select(disk => disk is null ? null! : disk with
             {
                 Name = Trim(disk.Name),
                 Source = Trim(disk.Source),
@@ -80,7 +80,7 @@ public static class ManifestRules
             Network = NormaliseNetwork(manifest.Network),
             Actions = manifest.Actions?.ToDictionary(
                 action => action.Key.Trim(),
-                action => action.Value with { Method = Trim(action.Value.Method)?.ToUpperInvariant(), Path = Trim(action.Value.Path) },
+                action => action.Value is null ? null! : action.Value with { Method = Trim(action.Value.Method)?.ToUpperInvariant(), Path = Trim(action.Value.Path) },
                 StringComparer.Ordinal),
             HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
         };
@@ -110,6 +110,11 @@ public static class ManifestRules
         faults.Require(Names.IsPluginName(manifest.Name), "name", "must be 1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit");
         faults.Text("version", manifest.Version, 128);
         faults.Text("runtime", manifest.Runtime, 128);
+        foreach (var (key, _) in (manifest.Labels ?? NoText).Where(label => label.Value is null))
+        {
+            faults.Add($"labels.{key}", "must be a text");
+        }
+
         ValidateResources(faults, "resources", manifest.Resources, required: true);
         ValidateWorkload(faults, manifest.Workload);
         faults.Require(manifest.Initramfs is not null || manifest.Rootfs is not null, "$", "needs at least one of 'initramfs' and 'rootfs'");
@@ -191,8 +196,8 @@ public static class ManifestRules
 
         faults.OneOf("workload.type", workload.Type, ["http"]);
         faults.Require(workload.Entrypoint is { Count: > 0 and <= 256 }, "workload.entrypoint", "must name a program and at most 255 arguments");
-        faults.Require(workload.Entrypoint is not [var program, ..] || program.StartsWith('/'), "workload.entrypoint[0]", "must be an absolute path in the guest");
-        faults.Require(workload.Entrypoint?.All(word => !word.Contains('\0', StringComparison.Ordinal)) ?? true, "workload.entrypoint", "must not contain a NUL character");
+        faults.Require(workload.Entrypoint is not [var program, ..] || program?.StartsWith('/') == true, "workload.entrypoint[0]", "must be an absolute path in the guest");
+        faults.Require(workload.Entrypoint?.All(word => word?.Contains('\0', StringComparison.Ordinal) == false) ?? true, "workload.entrypoint", "must be words without a NUL character");
         faults.Require(
             Uri.TryCreate(workload.BaseUrl, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp && System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _),
             "workload.base_url",
@@ -211,6 +216,12 @@ public static class ManifestRules
         for (var i = 0; i < disks.Count; i++)
         {
             var path = string.Create(CultureInfo.InvariantCulture, $"disks[{i}]");
+            if (disks[i] is null)
+            {
+                faults.Add(path, "must be an object");
+                continue;
+            }
+
             faults.Require(Names.IsDnsLabel(disks[i].Name), $"{path}.name", "must be a DNS label");
             faults.Require(disks[i].Name is not { } name || names.Add(name), $"{path}.name", "is used twice");
             faults.Require(MediaReference.TryParse(disks[i].Source, out _), $"{path}.source", "must be http(s)://…, volant://sha256/<64 hex>, file:///… or an absolute path");
@@ -229,6 +240,12 @@ public static class ManifestRules
         faults.Require(actions.Count <= 256, "actions", "must be at most 256");
         foreach (var (name, action) in actions)
         {
+            if (action is null)
+            {
+                faults.Add($"actions.{name}", "must be an object");
+                continue;
+            }
+
             faults.Require(name.Length is > 0 and <= 64, $"actions.{name}", "must have a name of 1 to 64 characters");
             faults.OneOf($"actions.{name}.method", action.Method, Methods);
             faults.Require(IsPath(action.Path), $"actions.{name}.path", "must be an absolute path");

@@ -3,6 +3,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using Volant.Contracts.Api;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Api;
 
@@ -22,14 +23,14 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         context.Response.OnStarting(static state => SetSecurityHeadersAsync((HttpContext)state), context);
         if (!IsPeerAllowed(context.Connection.RemoteIpAddress))
         {
-            LogRefused("address", Caller.Describe(context), request.Method, request.Path);
+            Refuse("address", context);
             await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, "The address of the caller is not in VOLANT_API_ALLOW_CIDR.");
             return;
         }
 
         if (!IsHostAllowed(request.Host))
         {
-            LogRefused("host", Caller.Describe(context), request.Method, request.Path);
+            Refuse("host", context);
             await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, $"The Host '{request.Host}' is not a name of this daemon; use its IP address, localhost or VOLANT_API_ADVERTISE.");
             return;
         }
@@ -38,7 +39,7 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         {
             if (!IsOriginAllowed(origin, request))
             {
-                LogRefused("origin", Caller.Describe(context), request.Method, request.Path);
+                Refuse("origin", context);
                 await Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, $"The browser origin '{origin}' is not in VOLANT_CORS_ORIGINS.");
                 return;
             }
@@ -54,7 +55,7 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         var offered = OfferedKey(request);
         if (_keyDigest is not null && request.Path != "/healthz" && !IsKey(offered))
         {
-            LogRefused("key", Caller.Describe(context), request.Method, request.Path);
+            Refuse("key", context);
             if (offered is not null && _failures.IsOver(Caller.Address(context), clock))
             {
                 context.Response.Headers.RetryAfter = "60";
@@ -68,6 +69,13 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         }
 
         await next(context);
+    }
+
+    /// <summary>Writes the reason down, and never a key.</summary>
+    private void Refuse(string rule, HttpContext context)
+    {
+        Instruments.Refusals.Add(1, new KeyValuePair<string, object?>("rule", rule));
+        LogRefused(rule, Caller.Describe(context), context.Request.Method, context.Request.Path);
     }
 
     /// <summary>At the last moment, because a failure clears what was set before; what a route has set itself stays.</summary>

@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using System.Net;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Volant.Contracts.Api;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Orchestration;
+using Volant.Daemon.Telemetry;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace Volant.Daemon.Api;
@@ -36,6 +38,8 @@ internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, 
     {
         var guest = owners.GetGuest(name);
         var patience = target.Patience ?? options.AgentTimeout;
+        using var activity = Instruments.Activities.StartActivity("guest.forward", ActivityKind.Client);
+        activity?.SetTag("volant.vm", name);
         using var deadline = new HeadDeadline(patience, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
         if (context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace Volant.Daemon.Api;
@@ -22,6 +23,13 @@ internal sealed class GuestTransformer(GuestTarget target, HeadDeadline deadline
         {
             proxyRequest.Headers.Remove(name);
             proxyRequest.Content?.Headers.Remove(name);
+        }
+
+        // W3C Trace Context: the guest continues the trace of this request, which may be the caller's.
+        if (Activity.Current is { IdFormat: ActivityIdFormat.W3C } activity)
+        {
+            proxyRequest.Headers.Remove("traceparent");
+            proxyRequest.Headers.Add("traceparent", activity.Id);
         }
 
         if (!target.KeepsOrigin)

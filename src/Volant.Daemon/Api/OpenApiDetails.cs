@@ -66,6 +66,7 @@ internal static class OpenApiDetails
         options.AddDocumentTransformer((document, _, _) =>
         {
             Describe(document);
+            ManifestSchema.Complete(document);
             return Task.CompletedTask;
         });
     }

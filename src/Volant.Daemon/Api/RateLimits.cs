@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Threading.RateLimiting;
 using Volant.Contracts.Api;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Api;
 
@@ -16,6 +17,7 @@ internal static class RateLimits
         limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
         limiter.OnRejected = async (rejected, _) =>
         {
+            Instruments.Refusals.Add(1, new KeyValuePair<string, object?>("rule", "rate"));
             var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var after) ? after : TimeSpan.FromSeconds(1);
             rejected.HttpContext.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
             await Problems.WriteAsync(rejected.HttpContext, 429, ErrorCodes.TooManyRequests, $"More than {options.RateLimit} expensive calls a second; slow down, or raise VOLANT_RATE_LIMIT.");

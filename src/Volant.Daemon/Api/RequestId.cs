@@ -1,3 +1,5 @@
+using Volant.Daemon.Telemetry;
+
 namespace Volant.Daemon.Api;
 
 /// <summary>Gives every request one id: in its answer, in every log line that it causes, and in the operations that outlive it.</summary>
@@ -16,7 +18,7 @@ internal static partial class RequestId
             : Guid.CreateVersion7().ToString("N");
         context.TraceIdentifier = id;
         var logger = context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Volant.Request");
-        using (logger.BeginScope(new Dictionary<string, object>(StringComparer.Ordinal) { ["request_id"] = id }))
+        using (logger.BeginScope(new LogScope(("request_id", id))))
         {
             await next(context);
         }

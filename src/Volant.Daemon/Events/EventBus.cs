@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Volant.Daemon.Store;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Events;
 
@@ -79,6 +80,7 @@ internal sealed class EventBus : IDisposable
     private void Enqueue(SequencedEvent next)
     {
         Volatile.Write(ref _newest, next.Sequence);
+        Instruments.Events.Add(1, new KeyValuePair<string, object?>("type", next.Event.Type));
         _committed.Writer.TryWrite(next);
     }
 

@@ -1,6 +1,7 @@
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
+using Volant.Daemon.Telemetry;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Orchestration;
@@ -78,6 +79,7 @@ internal sealed partial class Recovery(
             LogRecovered(_known.Count, (long)clock.GetElapsedTime(started).TotalMilliseconds);
         }
 
+        Instruments.RecoveryDuration.Record(clock.GetElapsedTime(started).TotalSeconds);
         _known = [];
         IsComplete = true;
         _completed.TrySetResult();
@@ -85,6 +87,7 @@ internal sealed partial class Recovery(
 
     private async Task RecoverAsync(VmOwner owner, VmRecord vm, Observation observed)
     {
+        var outcome = "failed";
         try
         {
             if (vm.Process is null && observed.ProcessOf(vm.Vm.Uid) is { } process)
@@ -94,6 +97,7 @@ internal sealed partial class Recovery(
             }
 
             await orchestrator.RecoverAsync(owner, vm);
+            outcome = owner.Run is null ? "settled" : "adopted";
         }
         catch (Exception e)
         {
@@ -102,6 +106,7 @@ internal sealed partial class Recovery(
         }
         finally
         {
+            Instruments.Recovered.Add(1, new KeyValuePair<string, object?>("outcome", outcome));
             owner.Recovering = false;
             owner.Lane.Release();
         }
@@ -116,20 +121,20 @@ internal sealed partial class Recovery(
             var uids = known.Select(vm => vm.Vm.Uid).ToHashSet();
             foreach (var (uid, process) in observed.Processes.Where(seen => !uids.Contains(seen.Uid)))
             {
-                LogOrphan("process", $"{process.Pid} of VM {uid}");
+                CountOrphan("process", $"{process.Pid} of VM {uid}");
                 await HostResources.ProveDeadAsync(process);
             }
 
             var taps = uids.Select(LinuxBridgeNetwork.TapNameFor).ToHashSet(StringComparer.Ordinal);
             foreach (var tap in observed.Taps.Where(tap => !taps.Contains(tap)))
             {
-                LogOrphan("tap", tap);
+                CountOrphan("tap", tap);
                 await network.DetachAsync(tap, CancellationToken.None);
             }
 
             foreach (var directory in observed.Directories.Where(seen => !uids.Contains(seen.Uid)))
             {
-                LogOrphan("directory", directory.Path);
+                CountOrphan("directory", directory.Path);
                 Directory.Delete(directory.Path, recursive: true);
             }
 
@@ -142,6 +147,12 @@ internal sealed partial class Recovery(
         {
             LogSweepFailed(e);
         }
+    }
+
+    private void CountOrphan(string kind, string name)
+    {
+        Instruments.Orphans.Add(1, new KeyValuePair<string, object?>("kind", kind));
+        LogOrphan(kind, name);
     }
 
     private async Task<Observation> ObserveAsync() => new(

@@ -7,6 +7,7 @@ using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Plugins;
 using Volant.Daemon.Store;
+using Volant.Daemon.Telemetry;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Orchestration;
@@ -43,7 +44,7 @@ internal sealed partial class VmOrchestrator(
     /// <exception cref="VolantException">The request is wrong, or the host cannot do it.</exception>
     /// <param name="replica">The deployment that it is made for.</param>
     public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null, ReplicaOf? replica = null) =>
-        CreateCoreAsync(request, spawned, replica).WaitAsync(cancellationToken);
+        TrackAsync("create", request.Name ?? string.Empty, () => CreateCoreAsync(request, spawned, replica)).WaitAsync(cancellationToken);
 
     /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored.</summary>
     /// <exception cref="VolantException">They could not.</exception>
@@ -59,7 +60,7 @@ internal sealed partial class VmOrchestrator(
     /// <param name="cancellationToken">Stops the caller from waiting.</param>
     /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
     public Task<Vm> StartAsync(string name, CancellationToken cancellationToken, Action<VmRecord>? precondition = null) => InLaneAsync(
-        name, async owner => (owner.Run is null ? await StartInLaneAsync(owner, automatic: false) : store.FindVm(owner.Id)!).Vm, cancellationToken, precondition);
+        "start", name, async owner => (owner.Run is null ? await StartInLaneAsync(owner, automatic: false) : store.FindVm(owner.Id)!).Vm, cancellationToken, precondition);
 
     /// <summary>Asks the guest to power off, and ends the hypervisor when it does not within <paramref name="grace"/>.</summary>
     /// <param name="name">Name of the VM.</param>
@@ -68,11 +69,12 @@ internal sealed partial class VmOrchestrator(
     /// <param name="askedBy">Who asks, for the record.</param>
     /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
     public Task<Vm> StopAsync(string name, TimeSpan grace, CancellationToken cancellationToken, string askedBy = Itself, Action<VmRecord>? precondition = null) =>
-        InLaneAsync(name, async owner => (await StopInLaneAsync(owner, grace, askedBy)).Vm, cancellationToken, precondition);
+        InLaneAsync("stop", name, async owner => (await StopInLaneAsync(owner, grace, askedBy)).Vm, cancellationToken, precondition);
 
     /// <summary>Stops and starts a VM.</summary>
     /// <inheritdoc cref="StopAsync"/>
     public Task<Vm> RestartAsync(string name, TimeSpan grace, CancellationToken cancellationToken, string askedBy = Itself, Action<VmRecord>? precondition = null) => InLaneAsync(
+        "restart",
         name,
         async owner =>
         {
@@ -85,6 +87,7 @@ internal sealed partial class VmOrchestrator(
     /// <summary>Ends a VM and deletes everything that it owned.</summary>
     /// <inheritdoc cref="StartAsync"/>
     public Task DeleteAsync(string name, CancellationToken cancellationToken, Action<VmRecord>? precondition = null) => InLaneAsync(
+        "delete",
         name,
         async owner =>
         {
@@ -97,6 +100,7 @@ internal sealed partial class VmOrchestrator(
     /// <summary>Starts a VM as its restart policy said, unless somebody decided otherwise since.</summary>
     /// <param name="due">The VM as it was when the time came.</param>
     public Task StartAgainAsync(VmRecord due) => InLaneAsync(
+        "start-again",
         due.Name,
         async owner =>
         {
@@ -152,6 +156,7 @@ internal sealed partial class VmOrchestrator(
 
     /// <summary>Finishes a delete that an earlier attempt did not.</summary>
     public Task FinishDeleteAsync(VmOwner owner) => InLaneAsync(
+        "finish-delete",
         owner.Name,
         async current =>
         {
@@ -160,6 +165,9 @@ internal sealed partial class VmOrchestrator(
         },
         CancellationToken.None);
 
+    private Task<T> TrackAsync<T>(string operation, string name, Func<Task<T>> run) =>
+        Operations.TrackAsync(operation, name, logger, clock, run, e => (e as VolantException)?.Code ?? ErrorCodes.Internal);
+
     private async Task<Vm> CreateCoreAsync(CreateVmRequest request, Action? spawned, ReplicaOf? replica)
     {
         var accepted = clock.GetTimestamp();
@@ -167,6 +175,7 @@ internal sealed partial class VmOrchestrator(
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
+        Instruments.RecordBoot(clock, accepted, "prepare");
         var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
@@ -281,11 +290,14 @@ internal sealed partial class VmOrchestrator(
     /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
     private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot, Action? spawned = null)
     {
+        var began = clock.GetTimestamp();
         var paths = resources.PathsOf(vm.Vm.Uid);
         var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        Instruments.RecordBoot(clock, began, "network");
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();
         var process = await launcher.LaunchAsync(spec, RecordAsync, CancellationToken.None);
+        Instruments.RecordBoot(clock, launched, "launch");
         vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
         supervisor.Watch(owner, vm, process, EndpointOf(vm, spec.VsockCid), launched);
         return vm;
@@ -440,10 +452,10 @@ internal sealed partial class VmOrchestrator(
         : new GuestEndpoint.SerialPort(resources.PathsOf(vm.Vm.Uid).AgentSocket, vm.LinkKey);
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
-    private Task<T> InLaneAsync<T>(string name, Func<VmOwner, Task<T>> operation, CancellationToken cancellationToken, Action<VmRecord>? precondition = null)
+    private Task<T> InLaneAsync<T>(string operation, string name, Func<VmOwner, Task<T>> run, CancellationToken cancellationToken, Action<VmRecord>? precondition = null)
     {
         var owner = owners.Get(name);
-        return RunAsync().WaitAsync(cancellationToken);
+        return TrackAsync(operation, name, RunAsync).WaitAsync(cancellationToken);
 
         async Task<T> RunAsync()
         {
@@ -468,7 +480,7 @@ internal sealed partial class VmOrchestrator(
                         precondition(vm);
                     }
 
-                    return await operation(owner);
+                    return await run(owner);
                 }
                 finally
                 {

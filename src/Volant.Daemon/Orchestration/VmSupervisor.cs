@@ -4,6 +4,7 @@ using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -84,6 +85,7 @@ internal sealed partial class VmSupervisor(
                 RestartAttempts = decision.Attempts,
             },
             CancellationToken.None);
+        Instruments.Exits.Add(1, new KeyValuePair<string, object?>("status", status.ToText()));
         LogEnded(vm.Name, status.ToText(), exit.Reason);
         return record;
     }
@@ -190,7 +192,11 @@ internal sealed partial class VmSupervisor(
 
         if (ready)
         {
-            run.Ready.TrySetResult();
+            if (run.Ready.TrySetResult() && run.LaunchedAt != 0)
+            {
+                Instruments.RecordBoot(clock, run.LaunchedAt, "ready");
+            }
+
             LogReady(vm.Name, bootMs ?? 0);
         }
         else

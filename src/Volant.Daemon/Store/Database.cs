@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Data.Sqlite;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Store;
 
@@ -51,6 +53,9 @@ internal sealed class Database : IAsyncDisposable
         _thread = new Thread(Run) { IsBackground = true, Name = "store-writer" };
         _thread.Start();
     }
+
+    /// <summary>Changes that wait to be written.</summary>
+    public int QueueDepth => _jobs.Count;
 
     private interface IJob
     {
@@ -117,7 +122,10 @@ internal sealed class Database : IAsyncDisposable
                 group.Add(next);
             }
 
+            var began = Stopwatch.GetTimestamp();
             var failure = Commit(group);
+            Instruments.CommitDuration.Record(Stopwatch.GetElapsedTime(began).TotalSeconds);
+            Instruments.Changes.Add(group.Count);
             foreach (var job in group)
             {
                 job.Complete(failure);

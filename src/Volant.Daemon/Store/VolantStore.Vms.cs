@@ -44,6 +44,16 @@ internal sealed partial class VolantStore
     private static Dictionary<string, long> Count(SqliteConnection c, string column) =>
         c.Query(row => (row.GetString(0), row.GetInt64(1)), $"SELECT {column}, count(*) FROM vms WHERE deleting = 0 GROUP BY {column}").ToDictionary(StringComparer.Ordinal);
 
+    /// <summary>Name and hypervisor of every VM that runs, by name.</summary>
+    public IReadOnlyList<(string Name, int Pid)> ListProcesses() => database.Read(
+        c => c.Query(row => (row.GetString(0), row.GetInt32(1)), "SELECT name, pid FROM vms WHERE pid IS NOT NULL ORDER BY name"));
+
+    /// <summary>VMs whose workload is ready.</summary>
+    public long CountReady() => database.Read(c => (long)c.Scalar("SELECT count(*) FROM vms WHERE status = 'running' AND ready = 1 AND deleting = 0")!);
+
+    /// <summary>Changes that wait to be written.</summary>
+    public int QueueDepth => database.QueueDepth;
+
     /// <summary>Name of one of a plugin's ready VMs, by chance; null when none is ready.</summary>
     public string? FindAnyReady(string plugin) => database.Read(c => (string?)c.Scalar(
         "SELECT name FROM vms WHERE plugin = $plugin AND status = 'running' AND ready = 1 AND deleting = 0 ORDER BY random() LIMIT 1", ("$plugin", plugin)));

@@ -162,13 +162,19 @@ public sealed partial class FuzzTests
 
         if (schema["enum"] is JsonArray words)
         {
-            return words[random.Next(words.Count)]!.DeepClone();
+            return words[random.Next(words.Count)]?.DeepClone();
+        }
+
+        if ((schema["oneOf"] ?? schema["allOf"]) is JsonArray { Count: > 0 } choices)
+        {
+            return Instance(document, schema["oneOf"] is null ? choices[0]! : choices[random.Next(choices.Count)]!, random, depth);
         }
 
         if (schema["properties"] is JsonObject properties)
         {
+            var required = schema["required"]?.AsArray().Select(name => name!.GetValue<string>()).ToHashSet(StringComparer.Ordinal) ?? [];
             var result = new JsonObject();
-            foreach (var (name, property) in properties.Where(_ => random.Next(3) == 0))
+            foreach (var (name, property) in properties.Where(member => random.Next(required.Contains(member.Key) ? 10 : 3) != 1))
             {
                 result[name] = name switch
                 {

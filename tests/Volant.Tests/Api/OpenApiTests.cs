@@ -27,13 +27,7 @@ public sealed class OpenApiTests : IAsyncLifetime
     [Fact]
     public async Task The_committed_document_is_what_the_code_says()
     {
-        var root = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(root, "Volant.slnx")))
-        {
-            root = Path.GetDirectoryName(root)!;
-        }
-
-        var committed = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(root, "docs", "api-reference", "openapi.json"), Cancel));
+        var committed = JsonNode.Parse(await Repository.ReadAsync("docs/api-reference/openapi.json"));
 
         Assert.True(JsonNode.DeepEquals(committed, _document), "docs/api-reference/openapi.json is out of date: run scripts/openapi.sh and commit the result");
     }

@@ -1,0 +1,21 @@
+namespace Volant.Tests;
+
+/// <summary>The files beside the code, for tests that hold them against it.</summary>
+internal static class Repository
+{
+    private static readonly string Root = Find();
+
+    /// <summary>Reads a file of the repository.</summary>
+    public static Task<string> ReadAsync(string path) => File.ReadAllTextAsync(Path.Combine(Root, path), TestContext.Current.CancellationToken);
+
+    private static string Find()
+    {
+        var root = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(root, "Volant.slnx")))
+        {
+            root = Path.GetDirectoryName(root)!;
+        }
+
+        return root;
+    }
+}
