@@ -8,7 +8,7 @@ using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Store;
 
-/// <summary>The SQLite file: migrations, one writer thread that commits in groups, pooled readers.</summary>
+/// <summary>The SQLite file: migrations, one writer thread that commits in groups, readers that are kept.</summary>
 /// <remarks>
 /// WAL with <c>synchronous=FULL</c>: what <see cref="WriteAsync"/> returned survives a power cut. Under load several jobs share one
 /// commit; each has its own savepoint, so that one that fails undoes only itself.
@@ -17,11 +17,13 @@ internal sealed class Database : IAsyncDisposable
 {
     private const int QueueCapacity = 1024;
     private const int GroupSize = 256;
+    private const int MaxReaders = 16;
     private const string Pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;";
 
     private readonly string _connectionString;
     private readonly SqliteConnection _writer;
     private readonly BlockingCollection<IJob> _jobs = new(QueueCapacity);
+    private readonly ConcurrentBag<SqliteConnection> _readers = [];
     private readonly Thread _thread;
     private bool _closed;
     private int _failAt = int.MaxValue;
@@ -30,7 +32,7 @@ internal sealed class Database : IAsyncDisposable
     /// <exception cref="ConfigurationException">The file is unreadable, damaged, not ours, or of a newer version.</exception>
     public Database(string path)
     {
-        _connectionString = new SqliteConnectionStringBuilder { DataSource = path, ForeignKeys = true, Pooling = true, DefaultTimeout = 5 }.ToString();
+        _connectionString = new SqliteConnectionStringBuilder { DataSource = path, ForeignKeys = true, Pooling = false, DefaultTimeout = 5 }.ToString();
         _writer = new SqliteConnection(_connectionString);
         try
         {
@@ -89,9 +91,27 @@ internal sealed class Database : IAsyncDisposable
     public T Read<T>(Func<SqliteConnection, T> work)
     {
         ObjectDisposedException.ThrowIf(_closed, this);
-        using var connection = new SqliteConnection(_connectionString);
-        connection.Open();
-        return work(connection);
+        if (!_readers.TryTake(out var connection))
+        {
+            connection = new SqliteConnection(_connectionString);
+            connection.Open();
+        }
+
+        try
+        {
+            return work(connection);
+        }
+        finally
+        {
+            if (_readers.Count < MaxReaders && !_closed)
+            {
+                _readers.Add(connection);
+            }
+            else
+            {
+                connection.Dispose();
+            }
+        }
     }
 
     /// <summary>For tests: the n-th write from now on fails as on a full disk, and every later one; null ends it.</summary>
@@ -106,7 +126,10 @@ internal sealed class Database : IAsyncDisposable
             await Task.Run(_thread.Join);
             await _writer.DisposeAsync();
             _jobs.Dispose();
-            SqliteConnection.ClearAllPools();
+            while (_readers.TryTake(out var reader))
+            {
+                await reader.DisposeAsync();
+            }
         }
     }
 
@@ -137,14 +160,14 @@ internal sealed class Database : IAsyncDisposable
     {
         try
         {
-            Execute("BEGIN IMMEDIATE");
+            _writer.Execute("BEGIN IMMEDIATE");
             foreach (var job in group)
             {
-                Execute("SAVEPOINT job");
+                _writer.Execute("SAVEPOINT job");
                 job.Execute(_writer);
             }
 
-            Execute("COMMIT");
+            _writer.Execute("COMMIT");
             return null;
         }
         catch (SqliteException e)
@@ -226,12 +249,12 @@ internal sealed class Database : IAsyncDisposable
             try
             {
                 _value = work(connection);
-                End(connection, "RELEASE job");
+                connection.Execute("RELEASE job");
             }
             catch (Exception e) when (e is not SqliteException { SqliteErrorCode: DiskFull or IoError })
             {
                 _failure = e;
-                End(connection, "ROLLBACK TO job; RELEASE job");
+                connection.Execute("ROLLBACK TO job; RELEASE job");
             }
         }
 
@@ -254,12 +277,5 @@ internal sealed class Database : IAsyncDisposable
         private static Exception Translate(Exception failure) => failure is SqliteException { SqliteErrorCode: DiskFull or IoError } sqlite
             ? new VolantException(Contracts.Api.ErrorCodes.DiskFull, $"The state could not be written ({sqlite.Message}); free space below the state directory and try again.", sqlite)
             : failure;
-
-        private static void End(SqliteConnection connection, string sql)
-        {
-            using var command = connection.CreateCommand();
-            command.CommandText = sql;
-            command.ExecuteNonQuery();
-        }
     }
 }
