@@ -35,6 +35,12 @@ internal static class Observability
         logging.SetMinimumLevel(options.LogLevel);
         logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("OpenTelemetry", LogLevel.Warning).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
 
+        if (!options.ExportsTraces)
+        {
+            // The framework's own scope and activity of every request: ours says the same in less, and nobody reads the other.
+            logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
+        }
+
         static void Configure(ConsoleFormatterOptions console)
         {
             console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";

@@ -23,6 +23,7 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <summary>How long a connection may take; a guest that is still starting is waited for as long.</summary>
     public static readonly TimeSpan ConnectLimit = TimeSpan.FromSeconds(10);
 
+    private const int UsualStateBytes = 1024;
     private const int MaxHeaderKib = 32;
 
     // What one slow reader can make us hold; grows by itself for fast readers.
@@ -184,8 +185,14 @@ internal sealed class GuestClient : IAsyncDisposable
     private static async Task<AgentState> ReadStateAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {
         await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
-        var buffer = new byte[MaxStateBytes + 1];
+        var buffer = new byte[UsualStateBytes];
         var length = await body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken);
+        if (length == buffer.Length)
+        {
+            Array.Resize(ref buffer, MaxStateBytes + 1);
+            length += await body.ReadAtLeastAsync(buffer.AsMemory(length), buffer.Length - length, throwOnEndOfStream: false, cancellationToken);
+        }
+
         if (length > MaxStateBytes)
         {
             throw new IOException($"Its state has more than {MaxStateBytes} bytes.");

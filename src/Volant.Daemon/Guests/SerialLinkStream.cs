@@ -12,6 +12,8 @@ namespace Volant.Daemon.Guests;
 /// </remarks>
 internal sealed class SerialLinkStream : Stream
 {
+    // Most guests say little: the buffer grows when one has more to say.
+    private const int FirstBufferBytes = 2 * 1024;
     private const int BufferBytes = 64 * 1024;
     private const int LeastHeld = GuestLink.KeyLength / 2;
     private const int History = GuestLink.EchoLength - 1;
@@ -20,11 +22,12 @@ internal sealed class SerialLinkStream : Stream
     private readonly byte[] _goodbye;
 
     // Up to History bytes that were handed out, then what was not yet: [_next, _limit) may be, [_limit, _end) is held.
-    private readonly byte[] _buffer = new byte[BufferBytes];
+    private byte[] _buffer = new byte[FirstBufferBytes];
     private int _next;
     private int _limit;
     private int _end;
     private bool _ended;
+    private bool _grows;
 
     private SerialLinkStream(Stream port, byte[] goodbye)
     {
@@ -175,6 +178,12 @@ internal sealed class SerialLinkStream : Stream
         _next -= from;
         _limit -= from;
         _end -= from;
+        if (_grows)
+        {
+            _grows = false;
+            Array.Resize(ref _buffer, Math.Min(4 * _buffer.Length, BufferBytes));
+        }
+
         var count = await _port.ReadAsync(_buffer.AsMemory(_end), cancellationToken);
         if (count == 0)
         {
@@ -184,6 +193,7 @@ internal sealed class SerialLinkStream : Stream
         }
 
         _end += count;
+        _grows = _end == _buffer.Length && _buffer.Length < BufferBytes;
         Admit();
     }
 

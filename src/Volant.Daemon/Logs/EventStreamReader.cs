@@ -15,7 +15,9 @@ internal sealed class EventStreamReader(Stream stream)
     /// <summary>Most bytes of an event.</summary>
     public const int MaxEvent = 96 * 1024;
 
-    private readonly byte[] _buffer = new byte[MaxEvent];
+    private const int UsualEvent = 1024;
+
+    private byte[] _buffer = new byte[UsualEvent];
     private readonly StringBuilder _data = new();
     private int _filled;
     private string _type = string.Empty;
@@ -42,9 +44,14 @@ internal sealed class EventStreamReader(Stream stream)
 
         _buffer.AsSpan(start, _filled - start).CopyTo(_buffer);
         _filled -= start;
-        if (_filled == _buffer.Length || _data.Length > MaxEvent)
+        if (_filled >= MaxEvent || _data.Length > MaxEvent)
         {
             throw new IOException($"An event of the guest has more than {MaxEvent} bytes.");
+        }
+
+        if (_filled == _buffer.Length)
+        {
+            Array.Resize(ref _buffer, Math.Min(2 * _buffer.Length, MaxEvent));
         }
 
         return true;

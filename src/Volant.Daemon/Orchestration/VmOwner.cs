@@ -121,14 +121,14 @@ internal sealed class VmOwners : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        foreach (var owner in _owners.Values)
+        await Parallel.ForEachAsync(_owners.Values, async (owner, _) =>
         {
             if (owner.Run is { } run)
             {
                 owner.Run = null;
                 await run.DisposeAsync();
             }
-        }
+        });
     }
 
     /// <summary>The failure of every look-up.</summary>

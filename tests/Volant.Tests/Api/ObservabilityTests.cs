@@ -83,7 +83,7 @@ public sealed partial class ObservabilityTests
         var activities = new ConcurrentQueue<Activity>();
         using var listener = new ActivityListener
         {
-            ShouldListenTo = source => source.Name == Instruments.Name,
+            ShouldListenTo = source => source.Name is Instruments.Name or "Microsoft.AspNetCore",
             Sample = (ref _) => ActivitySamplingResult.AllDataAndRecorded,
             ActivityStopped = activities.Enqueue,
         };
@@ -104,7 +104,7 @@ public sealed partial class ObservabilityTests
         using var headers = await api.SendAsync(HttpMethod.Get, "/api/v1/vms/traced/agent/headers", json: null, parent);
         var seen = await headers.Content.ReadAsStringAsync(Token);
 
-        var mine = activities.Where(activity => activity.TraceId.ToHexString() == TraceId).ToList();
+        var mine = activities.Where(activity => activity.Source.Name == Instruments.Name && activity.TraceId.ToHexString() == TraceId).ToList();
         Assert.Equal(["vm.create", "vm.create", "guest.forward"], mine.Select(activity => activity.OperationName));
         Assert.Equal([ActivityStatusCode.Unset, ActivityStatusCode.Error, ActivityStatusCode.Unset], mine.Select(activity => activity.Status));
         Assert.All(mine, activity => Assert.Equal("traced", activity.GetTagItem("volant.vm")));

@@ -200,6 +200,13 @@ internal sealed partial class QemuProcess : VmProcess
         {
             try
             {
+                // A new process needs its time: looking is cheap, a failed connection is not.
+                if (connected is null && !File.Exists(Handle.Paths.ControlSocket))
+                {
+                    await PauseAsync(_clock.GetElapsedTime(since), stop);
+                    continue;
+                }
+
                 var stream = connected ?? await ConnectAsync(Handle.Paths.ControlSocket, stop);
                 connected = null;
                 await using var client = await QmpClient.OpenAsync(stream, OnEvent, _clock, CommandLimit, stop);

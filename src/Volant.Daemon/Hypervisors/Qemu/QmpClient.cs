@@ -34,7 +34,7 @@ internal sealed class QmpClient : IAsyncDisposable
     private QmpClient(Stream stream, Action<QmpEvent> onEvent, TimeProvider clock, TimeSpan commandLimit)
     {
         _stream = stream;
-        _reader = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true));
+        _reader = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true, useZeroByteReads: true));
         _onEvent = onEvent;
         _clock = clock;
         _commandLimit = commandLimit;
