@@ -57,6 +57,7 @@ internal sealed class BenchContext(BenchOptions options, string root, string dir
             .. Programs.Select(name => (Program(name), "run scripts/build.sh, or set --programs")),
             (Kernel.BzImage, $"run scripts/kernel.sh {options.Kernel}, or set --kernel"),
             .. options.Only.Contains("proxy", StringComparer.Ordinal) ? new[] { (options.Workload, "run dotnet publish tests/Volant.TestWorkload -c Release -r linux-x64, or set --workload") } : [],
+            .. options.Only.Contains("scale", StringComparer.Ordinal) ? new[] { (options.StandIn, "run dotnet publish tests/Volant.StandIn -c Release -r linux-x64, or set --stand-in") } : [],
             .. options.VmLinux is { } kernel ? new[] { (kernel, "correct --vmlinux or VOLANT_KERNEL_VMLINUX") } : [],
         ];
         foreach (var (path, remedy) in needed)

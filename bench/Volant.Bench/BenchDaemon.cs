@@ -25,9 +25,10 @@ internal sealed class BenchDaemon : IAsyncDisposable
 
     private readonly BenchContext _context;
     private readonly string _directory;
-    private readonly Child _process;
+    private readonly Dictionary<string, string> _variables;
+    private Child _process;
 
-    private BenchDaemon(BenchContext context, GuestKernel kernel)
+    private BenchDaemon(BenchContext context, GuestKernel kernel, IReadOnlyDictionary<string, string>? variables)
     {
         _context = context;
         _directory = context.NewDirectory("d");
@@ -36,15 +37,21 @@ internal sealed class BenchDaemon : IAsyncDisposable
             BaseAddress = new Uri("http://localhost"),
             Timeout = Timeout.InfiniteTimeSpan,
         };
+        _variables = Variables(kernel);
+        foreach (var (name, value) in variables ?? new Dictionary<string, string>(StringComparer.Ordinal))
+        {
+            _variables[name] = value;
+        }
+
         StartedAt = context.Clock.GetTimestamp();
-        _process = Child.Start([context.Program("volantd")], Variables(kernel), Path.Combine(_directory, "volantd.log"));
+        _process = Start();
     }
 
     /// <summary>HTTP to the daemon.</summary>
     public HttpClient Client { get; }
 
     /// <summary>Timestamp just before the process was started.</summary>
-    public long StartedAt { get; }
+    public long StartedAt { get; private set; }
 
     /// <summary>Resident memory in bytes.</summary>
     public long ResidentBytes => _process.ResidentBytes();
@@ -58,28 +65,48 @@ internal sealed class BenchDaemon : IAsyncDisposable
     private string Socket => Path.Combine(_directory, "api.sock");
 
     /// <summary>Starts the daemon and completes with the first 200 of <c>/readyz</c>, which is asked for every millisecond.</summary>
+    /// <param name="context">Programs and clock.</param>
+    /// <param name="kernel">Of all guests.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="variables">Environment besides that which keeps it in its directory.</param>
     /// <exception cref="IOException">It ended, or was not ready within 20 s.</exception>
-    public static async Task<BenchDaemon> StartAsync(BenchContext context, GuestKernel kernel, CancellationToken cancellationToken)
+    public static async Task<BenchDaemon> StartAsync(BenchContext context, GuestKernel kernel, CancellationToken cancellationToken, IReadOnlyDictionary<string, string>? variables = null)
     {
-        var daemon = new BenchDaemon(context, kernel);
+        var daemon = new BenchDaemon(context, kernel, variables);
         try
         {
-            while (!await daemon.IsReadyAsync(cancellationToken))
-            {
-                if (daemon._process.Exit.IsCompleted || context.Clock.GetElapsedTime(daemon.StartedAt) > StartLimit)
-                {
-                    throw new IOException($"volantd was not ready within {StartLimit.TotalSeconds:0} s; it said: {daemon.Log()}");
-                }
-
-                await Task.Delay(PollPause, context.Clock, cancellationToken);
-            }
-
+            await daemon.WaitAsync("/readyz", cancellationToken);
             return daemon;
         }
         catch
         {
             await daemon.DisposeAsync();
             throw;
+        }
+    }
+
+    /// <summary>Ends the daemon, starts it again on the same state, and completes with the first 200 of a path.</summary>
+    public async Task RestartAsync(string path, CancellationToken cancellationToken)
+    {
+        await _process.EndAsync(EndLimit);
+        await _process.DisposeAsync();
+        StartedAt = _context.Clock.GetTimestamp();
+        _process = Start();
+        await WaitAsync(path, cancellationToken);
+    }
+
+    /// <summary>Completes with the first 200 of a path, which is asked for every millisecond.</summary>
+    /// <exception cref="IOException">The daemon ended, or did not answer so within 20 s of its start.</exception>
+    public async Task WaitAsync(string path, CancellationToken cancellationToken)
+    {
+        while (!await AnswersAsync(path, cancellationToken))
+        {
+            if (_process.Exit.IsCompleted || _context.Clock.GetElapsedTime(StartedAt) > StartLimit)
+            {
+                throw new IOException($"volantd did not answer {path} within {StartLimit.TotalSeconds:0} s; it said: {Log()}");
+            }
+
+            await Task.Delay(PollPause, _context.Clock, cancellationToken);
         }
     }
 
@@ -166,7 +193,9 @@ internal sealed class BenchDaemon : IAsyncDisposable
         ["VOLANT_KERNEL_VMLINUX"] = kernel.VmLinux,
     };
 
-    private async Task<bool> IsReadyAsync(CancellationToken cancellationToken)
+    private Child Start() => Child.Start([_context.Program("volantd")], _variables, Path.Combine(_directory, "volantd.log"));
+
+    private async Task<bool> AnswersAsync(string path, CancellationToken cancellationToken)
     {
         // Cheaper than an exception for every failed connection.
         if (!File.Exists(Socket))
@@ -176,7 +205,7 @@ internal sealed class BenchDaemon : IAsyncDisposable
 
         try
         {
-            using var response = await Client.GetAsync("/readyz", cancellationToken);
+            using var response = await Client.GetAsync(path, cancellationToken);
             return response.IsSuccessStatusCode;
         }
         catch (HttpRequestException)
@@ -204,7 +233,7 @@ internal sealed class BenchDaemon : IAsyncDisposable
     private string Log()
     {
         var text = new StringBuilder();
-        foreach (var file in Directory.GetFiles(_directory, "*.log", SearchOption.AllDirectories))
+        foreach (var file in Directory.GetFiles(_directory, "*.log", SearchOption.AllDirectories).Take(5))
         {
             text.Append("=== ").Append(file).Append('\n').AppendJoin('\n', File.ReadLines(file).TakeLast(20)).Append('\n');
         }

@@ -11,7 +11,7 @@ internal sealed record BenchOptions
     /// <summary>What <c>--help</c> prints.</summary>
     public const string Help = """
         Usage: scripts/bench.sh [OPTION...]
-          --only LIST         comma list of: control, boot, guest, cli, daemon, proxy (default: all)
+          --only LIST         comma list of: control, boot, guest, cli, daemon, proxy, scale (default: all)
           --launches N        VMs of figure 'control' (default 30)
           --boots N           pairs of boots of figure 'boot', per kernel (default 10)
           --idle-windows N    windows of 10 s of figure 'guest' (default 2)
@@ -26,6 +26,7 @@ internal sealed record BenchOptions
           --vmlinux FILE      another guest kernel, for a second round of 'boot' (default $VOLANT_KERNEL_VMLINUX)
           --programs DIR      the built programs (default dist/bin)
           --workload FILE     the published tests/Volant.TestWorkload
+          --stand-in FILE     the published tests/Volant.StandIn
 
         """;
 
@@ -79,6 +80,9 @@ internal sealed record BenchOptions
     /// <summary>The program that runs in the guest of figure 'proxy'.</summary>
     public required string Workload { get; init; }
 
+    /// <summary>The program that takes the hypervisor's place in figure 'scale'.</summary>
+    public required string StandIn { get; init; }
+
     /// <summary>Reads the command line.</summary>
     /// <param name="arguments">Options, each with its value as the next argument.</param>
     /// <param name="root">Root of the checkout, for the defaults.</param>
@@ -93,6 +97,7 @@ internal sealed record BenchOptions
             Kernel = Path.Combine(root, ".cache", "kernel"),
             Programs = Path.Combine(root, "dist", "bin"),
             Workload = Path.Combine(root, "artifacts", "publish", "Volant.TestWorkload", "release_linux-x64", "test-workload"),
+            StandIn = Path.Combine(root, "artifacts", "publish", "Volant.StandIn", "release_linux-x64", "qemu-stand-in"),
             VmLinux = environment(KernelVariable) is { Length: > 0 } set ? Path.GetFullPath(set) : null,
         };
         for (var i = 0; i < arguments.Count; i += 2)
@@ -115,6 +120,7 @@ internal sealed record BenchOptions
                 "--kernel" => options with { Kernel = Path.GetFullPath(value) },
                 "--vmlinux" => options with { VmLinux = Path.GetFullPath(value) },
                 "--programs" => options with { Programs = Path.GetFullPath(value) },
+                "--stand-in" => options with { StandIn = Path.GetFullPath(value) },
                 "--workload" => options with { Workload = Path.GetFullPath(value) },
                 _ => throw new UsageException($"There is no option '{name}'; see --help."),
             };

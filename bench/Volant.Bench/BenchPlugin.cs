@@ -3,6 +3,9 @@ namespace Volant.Bench;
 /// <summary>Plugins that are made for the measurements.</summary>
 internal static class BenchPlugin
 {
+    /// <summary>Name of the plugin of <see cref="BuildIdleAsync"/>.</summary>
+    public const string IdleName = "bench-idle";
+
     /// <summary>Seconds that the idle guest is observed for; its page answers after them.</summary>
     public const int IdleSeconds = 10;
 
@@ -42,7 +45,7 @@ internal static class BenchPlugin
         return await BuildAsync(
             context,
             directory,
-            "bench-idle",
+            IdleName,
             $"\"{pages}\" = \"/www\"",
             """["/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"]""",
             "/healthz.txt",

@@ -15,6 +15,7 @@ internal static class Program
         ("cli", CommandLineFigure.MeasureAsync),
         ("daemon", DaemonFigure.MeasureAsync),
         ("proxy", ProxyFigure.MeasureAsync),
+        ("scale", ScaleFigure.MeasureAsync),
     ];
 
     /// <returns>0 when all was measured, whether or not aims are met; 1 when something was not; 2 for a wrong command line; 130 when interrupted.</returns>

@@ -4,15 +4,16 @@ using System.Text;
 namespace Volant.Bench;
 
 /// <summary>What a figure should be.</summary>
-/// <param name="AtMost">Largest good value, in the unit of the figure.</param>
+/// <param name="Limit">Largest good value, in the unit of the figure; the smallest with <paramref name="AtLeast"/>.</param>
 /// <param name="Worst">Whether every value must be good; otherwise the median.</param>
-internal sealed record Aim(double AtMost, bool Worst = false)
+/// <param name="AtLeast">Whether more is better.</param>
+internal sealed record Aim(double Limit, bool Worst = false, bool AtLeast = false)
 {
     /// <summary>Whether the values meet it.</summary>
-    public bool IsMet(Samples samples) => (Worst ? samples.Max : samples.Median) <= AtMost;
+    public bool IsMet(Samples samples) => AtLeast ? (Worst ? samples.Min : samples.Median) >= Limit : (Worst ? samples.Max : samples.Median) <= Limit;
 
     /// <inheritdoc/>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{(Worst ? "max" : "median")} ≤ {AtMost:0.##}");
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{(Worst ? AtLeast ? "min" : "max" : "median")} {(AtLeast ? "≥" : "≤")} {Limit:0.##}");
 }
 
 /// <summary>One figure.</summary>
