@@ -36,6 +36,15 @@ public sealed class QemuProbeTests : IDisposable
     }
 
     [Theory]
+    [InlineData("flags\t\t: fpu vme svm lm\nbogomips\t: 1.0\n", true)]
+    [InlineData("model name\t: x\nflags\t\t: vmx\n", true)]
+    [InlineData("flags\t\t: fpu vme lm\nbugs\t\t: svm\n", false)]
+    [InlineData("flags\t\t: avx vmxoff\n", false)]
+    [InlineData("", false)]
+    public void The_device_of_KVM_counts_only_on_a_processor_that_virtualises(string cpuinfo, bool virtualises) =>
+        Assert.Equal(virtualises, QemuProbe.HasVirtualisation(cpuinfo));
+
+    [Theory]
     [InlineData("/nowhere/qemu-system-x86_64")]
     [InlineData("qemu-system-of-nobody")]
     public void Probe_names_the_remedy_when_the_program_is_missing(string program)
