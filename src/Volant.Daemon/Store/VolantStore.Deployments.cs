@@ -45,7 +45,7 @@ internal sealed partial class VolantStore
 
     /// <summary>VMs of a deployment, with the revision that each was made from.</summary>
     public IReadOnlyList<(VmRecord Vm, int Revision)> ListReplicas(long id) => database.Read(
-        c => c.Query(row => (ReadVm(row), row.Int("deployment_revision")!.Value), "SELECT * FROM vms WHERE deployment_id = $id", ("$id", id)));
+        c => c.Query(row => (ReadVm(row), row.Int("deployment_revision")!.Value), $"SELECT {VmColumns}, deployment_revision FROM vms WHERE deployment_id = $id", ("$id", id)));
 
     /// <summary>Records a deployment.</summary>
     /// <exception cref="VolantException"><c>deployment_exists</c>.</exception>
