@@ -1,4 +1,5 @@
 using System.Globalization;
+using Volant.Contracts.Boot;
 
 namespace Volant.Contracts;
 
@@ -27,6 +28,10 @@ internal sealed class FaultList
     public void Text(string path, string? value, int most) =>
         Require(value is { Length: > 0 } && value.Length <= most && !value.Any(char.IsControl), path,
             string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters"));
+
+    public void Word(string path, string? value, int most) =>
+        Require(value is { Length: > 0 } && value.Length <= most && KernelCommandLine.IsWord(value), path,
+            string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters without spaces and quotes"));
 
     public void OneOf(string path, string? value, string[] allowed) =>
         Require(value is not null && allowed.Contains(value, StringComparer.Ordinal), path, $"must be one of {string.Join(", ", allowed)}");

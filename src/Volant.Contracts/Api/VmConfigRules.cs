@@ -1,4 +1,5 @@
 using System.Net;
+using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
 
 namespace Volant.Contracts.Api;
@@ -51,7 +52,7 @@ public static class VmConfigRules
         var faults = new FaultList();
         if (config.Runtime is not null)
         {
-            faults.Text("runtime", config.Runtime, 128);
+            faults.Word("runtime", config.Runtime, 128);
         }
 
         ManifestRules.ValidateResources(faults, "resources", config.Resources, required: false);
@@ -80,7 +81,7 @@ public static class VmConfigRules
 
         if (config.Api is { } api)
         {
-            faults.Require(api.Host is null || IPAddress.TryParse(api.Host, out _), "api.host", "must be an IP address");
+            faults.Require(api.Host is null || (KernelCommandLine.IsWord(api.Host) && IPAddress.TryParse(api.Host, out _)), "api.host", "must be an IP address");
             faults.Range("api.port", api.Port, 1, 65_535);
         }
 

@@ -20,14 +20,17 @@ public sealed class KernelCommandLine
     {
         ArgumentException.ThrowIfNullOrEmpty(key);
         var word = value is null ? key : $"{key}={value}";
-        if (word.Any(c => c is ' ' or '"' || char.IsControl(c)))
+        if (!IsWord(word))
         {
-            throw new FormatException($"The kernel argument '{key}' holds a space, a quote or a control character.");
+            throw new FormatException($"The kernel argument '{key}' holds white space, a quote or a control character.");
         }
 
         _words.Add(word);
         return this;
     }
+
+    /// <summary>Whether a text stays one word: it holds no white space of any kind, no quote and no control character.</summary>
+    public static bool IsWord(string text) => !text.Any(c => c == '"' || char.IsWhiteSpace(c) || char.IsControl(c));
 
     /// <summary>Appends words that a user wrote, as they are.</summary>
     /// <exception cref="FormatException">The text holds a control character or an unclosed quote.</exception>

@@ -17,6 +17,8 @@ public static class ManifestRules
     /// <summary>Label that names the runtime.</summary>
     public const string RuntimeLabel = "volant.runtime";
 
+    private const string Twice = "is the same as another name but for the spaces around it";
+
     private static readonly Dictionary<string, string> NoText = new(StringComparer.Ordinal);
     private static readonly string[] SchemaVersions = ["1.0", "v1"];
     private static readonly string[] DiskFormats = ["raw", "qcow2"];
@@ -28,11 +30,7 @@ public static class ManifestRules
         ArgumentNullException.ThrowIfNull(manifest);
         var name = Trim(manifest.Name);
         var runtime = Trim(manifest.Runtime) ?? name;
-        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (key, value) in manifest.Labels ?? NoText)
-        {
-            labels[key.Trim()] = value?.Trim()!;
-        }
+        var labels = new SortedDictionary<string, string>(TrimKeys(manifest.Labels ?? NoText, value => value?.Trim()!), StringComparer.Ordinal);
 
         if (name is not null)
         {
@@ -78,10 +76,7 @@ public static class ManifestRules
                 Target = Trim(disk.Target),
             }).ToArray(),
             Network = NormaliseNetwork(manifest.Network),
-            Actions = manifest.Actions?.ToDictionary(
-                action => action.Key.Trim(),
-                action => action.Value is null ? null! : action.Value with { Method = Trim(action.Value.Method)?.ToUpperInvariant(), Path = Trim(action.Value.Path) },
-                StringComparer.Ordinal),
+            Actions = manifest.Actions is null ? null : TrimKeys(manifest.Actions, action => action is null ? null! : action with { Method = Trim(action.Method)?.ToUpperInvariant(), Path = Trim(action.Path) }),
             HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
         };
     }
@@ -109,10 +104,11 @@ public static class ManifestRules
         faults.OneOf("schema_version", manifest.SchemaVersion, SchemaVersions);
         faults.Require(Names.IsPluginName(manifest.Name), "name", "must be 1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit");
         faults.Text("version", manifest.Version, 128);
-        faults.Text("runtime", manifest.Runtime, 128);
-        foreach (var (key, _) in (manifest.Labels ?? NoText).Where(label => label.Value is null))
+        faults.Word("runtime", manifest.Runtime, 128);
+        foreach (var (key, value) in manifest.Labels ?? NoText)
         {
-            faults.Add($"labels.{key}", "must be a text");
+            faults.Require(value is not null, $"labels.{key}", "must be a text");
+            faults.Require(IsTrimmed(key), $"labels.{key}", Twice);
         }
 
         ValidateResources(faults, "resources", manifest.Resources, required: true);
@@ -247,6 +243,7 @@ public static class ManifestRules
             }
 
             faults.Require(name.Length is > 0 and <= 64, $"actions.{name}", "must have a name of 1 to 64 characters");
+            faults.Require(IsTrimmed(name), $"actions.{name}", Twice);
             faults.OneOf($"actions.{name}.method", action.Method, Methods);
             faults.Require(IsPath(action.Path), $"actions.{name}.path", "must be an absolute path");
             faults.Range($"actions.{name}.timeout_ms", action.TimeoutMs ?? 1, 1, 3_600_000);
@@ -255,6 +252,20 @@ public static class ManifestRules
 
     private static bool IsPath(string? path) =>
         path is ['/', ..] && !path.AsSpan().ContainsAnyInRange('\0', ' ') && !path.StartsWith("//", StringComparison.Ordinal);
+
+    /// <summary>Trims keys. One that another has taken already keeps its spaces, so that <see cref="Validate"/> can refuse it.</summary>
+    private static Dictionary<string, T> TrimKeys<T>(IReadOnlyDictionary<string, T> map, Func<T, T> normalise)
+    {
+        var trimmed = new Dictionary<string, T>(StringComparer.Ordinal);
+        foreach (var (key, value) in map.OrderBy(entry => !IsTrimmed(entry.Key)))
+        {
+            trimmed.TryAdd(trimmed.ContainsKey(key.Trim()) ? key : key.Trim(), normalise(value));
+        }
+
+        return trimmed;
+    }
+
+    private static bool IsTrimmed(string key) => key.Length == key.AsSpan().Trim().Length;
 
     private static string? Trim(string? text) => text?.Trim() is { Length: > 0 } trimmed ? trimmed : null;
 

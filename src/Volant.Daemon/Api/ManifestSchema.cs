@@ -34,10 +34,8 @@ internal static class ManifestSchema
         manifest.AnyOf = [Has(JsonSchemaType.Object, "initramfs"), Has(JsonSchemaType.Object, "rootfs")];
         Words(manifest, "schema_version", "1.0", "v1");
         Pattern(manifest, "name", "^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$", "1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit.");
-        foreach (var text in new[] { "version", "runtime" })
-        {
-            Member(manifest, text).MaxLength = 128;
-        }
+        Member(manifest, "version").MaxLength = 128;
+        Pattern(manifest, "runtime", "^[^\\s\"]{1,128}$");
 
         Member(manifest, "actions").MaxProperties = 256;
         var workload = find("Workload");
