@@ -41,18 +41,35 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             MemoryMib = plan.MemoryMib,
             Kernel = boot.Kernel,
             Initramfs = boot.Initramfs,
-            KernelArguments = Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)).ToString(),
+            KernelArguments = string.Empty,
             Nic = nic,
             VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
             Paths = paths,
         };
-        if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fits(spec, launcher))
+        if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fit(spec, Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)), launcher) is { } whole)
         {
-            return spec;
+            return whole;
         }
 
+        var apart = Fit(spec with { Initramfs = paths.Initramfs }, Arguments(vm, plan, BootKeys.InInitrd), launcher) ?? throw new VolantException(
+            ErrorCodes.Unsupported, $"The kernel command line has more than {KernelCommandLine.MaxBytes} bytes even without the manifest; shorten kernel_cmdline or runtime.")
+        {
+            Fields = [new("config.kernel_cmdline", "is too long")],
+        };
         BootImages.Prepend(paths.Initramfs, CpioSegment(plan.Manifest), boot.Initramfs);
-        return spec with { Initramfs = paths.Initramfs, KernelArguments = Arguments(vm, plan, BootKeys.InInitrd).ToString() };
+        return apart;
+    }
+
+    /// <summary>The specification with its kernel's words; null when the kernel would not read them all.</summary>
+    private static LaunchSpec? Fit(LaunchSpec spec, KernelCommandLine line, IHypervisorLauncher launcher)
+    {
+        if (line.ByteCount > KernelCommandLine.MaxBytes)
+        {
+            return null;
+        }
+
+        spec = spec with { KernelArguments = line.ToString() };
+        return Fits(spec, launcher) ? spec : null;
     }
 
     private static bool Fits(LaunchSpec spec, IHypervisorLauncher launcher)
