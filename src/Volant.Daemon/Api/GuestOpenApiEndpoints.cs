@@ -45,7 +45,8 @@ internal static class GuestOpenApiEndpoints
     /// <summary>The manifest's document as a path of the workload; null when it names none, or one elsewhere.</summary>
     private static string? PathOf(PluginManifest manifest) => manifest.OpenApi switch
     {
-        ['/', ..] path => path,
+        // Two slashes would name another host.
+        ['/', not '/', ..] path => path,
         { } url when Uri.TryCreate(url, UriKind.Absolute, out var wanted) && Uri.TryCreate(manifest.Workload?.BaseUrl, UriKind.Absolute, out var workload) && wanted.Authority == workload.Authority => wanted.PathAndQuery,
         _ => null,
     };
