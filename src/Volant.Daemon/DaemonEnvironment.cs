@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
+using Volant.Daemon.Hypervisors;
 
 namespace Volant.Daemon;
 
@@ -58,7 +60,7 @@ internal static class DaemonEnvironment
             Bridge = ParseBridge(Get("VOLANT_BRIDGE") ?? "vbr0"),
             Subnet = subnet,
             HostIp = ParseHostIp(Get("VOLANT_HOST_IP") ?? "192.168.127.1", subnet),
-            RuntimeDirectory = AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run")),
+            RuntimeDirectory = CheckRuntimeDirectory(AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run"))),
             LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
             KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
             KernelVmlinux = AbsolutePath("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux"),
@@ -104,6 +106,15 @@ internal static class DaemonEnvironment
             : throw Bad(name, text, $"a whole number from {least} to {most}");
     }
 
+    /// <summary>Refuses a directory below which no VM could have its sockets.</summary>
+    private static string CheckRuntimeDirectory(string path)
+    {
+        var sockets = new VmPaths(Path.Combine(path, Guid.Empty.ToString("D")), path).Sockets;
+        var excess = sockets.Max(Encoding.UTF8.GetByteCount) - VmPaths.MaxSocketPath;
+        return excess <= 0 ? path : throw Bad("VOLANT_RUNTIME_DIR", path, string.Create(
+            CultureInfo.InvariantCulture, $"a path of at most {Encoding.UTF8.GetByteCount(path) - excess} bytes, because the sockets of VMs lie below it"));
+    }
+
     private static LogLevel ParseLevel(string text) => text switch
     {
         "trace" => LogLevel.Trace,
@@ -133,7 +144,7 @@ internal static class DaemonEnvironment
         {
             var path = text["unix:".Length..];
             path = path.StartsWith("//", StringComparison.Ordinal) ? path[2..] : path;
-            return Path.IsPathRooted(path) && path.Length <= 107 ? new ListenAddress(null, path) : throw Bad(Name, text, "unix: and an absolute path of at most 107 bytes");
+            return Path.IsPathRooted(path) && Encoding.UTF8.GetByteCount(path) <= VmPaths.MaxSocketPath ? new ListenAddress(null, path) : throw Bad(Name, text, "unix: and an absolute path of at most 107 bytes");
         }
 
         if (text.StartsWith(':'))

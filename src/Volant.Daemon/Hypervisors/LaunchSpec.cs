@@ -66,6 +66,9 @@ internal sealed record VmPaths(string Directory, string LogDirectory)
     /// <summary>Host end of the guest channel: virtio-serial port, or Cloud Hypervisor's vsock.</summary>
     public string AgentSocket => Path.Combine(Directory, "agent.sock");
 
+    /// <summary>All three.</summary>
+    public IEnumerable<string> Sockets => [ControlSocket, SerialSocket, AgentSocket];
+
     /// <summary>Initramfs of this VM alone, when its manifest travels inside it (mode 0600).</summary>
     public string Initramfs => Path.Combine(Directory, "initramfs");
 

@@ -152,7 +152,7 @@ internal static class QemuArguments
             }
         }
 
-        foreach (var socket in new[] { spec.Paths.ControlSocket, spec.Paths.SerialSocket, spec.Paths.AgentSocket })
+        foreach (var socket in spec.Paths.Sockets)
         {
             if (Encoding.UTF8.GetByteCount(socket) > VmPaths.MaxSocketPath)
             {
