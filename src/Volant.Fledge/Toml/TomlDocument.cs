@@ -51,6 +51,11 @@ internal static class TomlDocument
         {
             throw new FledgeException($"{file}: {OneLine(e.Message)}", e);
         }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // The parser lets this through for an escape such as \ud800.
+            throw new FledgeException($"{file}: a \\u or \\U escape names no character; see TOML 1.0, section String.", e);
+        }
 
         foreach (var message in document.Diagnostics)
         {
