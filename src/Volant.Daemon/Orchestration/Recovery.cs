@@ -1,3 +1,4 @@
+using Volant.Contracts.Api;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
@@ -38,11 +39,10 @@ internal sealed partial class Recovery(
     /// <summary>Registers every VM; operations on one wait until it is adopted or settled. Quick: the API is served meanwhile.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
+        await store.SettleRestsAsync(cancellationToken);
         _known = [.. store.AllVms().Select(vm => (owners.Add(vm), vm))];
         foreach (var (owner, _) in _known)
         {
-            // Nobody else knows the owner yet.
-            await owner.Lane.WaitAsync(CancellationToken.None);
             owner.Recovering = true;
         }
 
@@ -90,13 +90,7 @@ internal sealed partial class Recovery(
         var outcome = "failed";
         try
         {
-            if (vm.Process is null && observed.ProcessOf(vm.Vm.Uid) is { } process)
-            {
-                await store.SetProcessAsync(vm.Id, process, CancellationToken.None);
-                vm = store.FindVm(vm.Id) ?? vm;
-            }
-
-            await orchestrator.RecoverAsync(owner, vm);
+            await TakeOverAsync(owner, vm, observed, "while the daemon was down");
             outcome = owner.Run is null ? "settled" : "adopted";
         }
         catch (Exception e)
@@ -108,6 +102,39 @@ internal sealed partial class Recovery(
         {
             Instruments.Recovered.Add(1, new KeyValuePair<string, object?>("outcome", outcome));
             owner.Recovering = false;
+            owner.Lane.Release();
+        }
+    }
+
+    private async Task TakeOverAsync(VmOwner owner, VmRecord vm, Observation observed, string unseen)
+    {
+        if (vm.Process is null && observed.ProcessOf(vm.Vm.Uid) is { } process)
+        {
+            await store.SetProcessAsync(vm.Id, process, CancellationToken.None);
+            vm = store.FindVm(vm.Id) ?? vm;
+        }
+
+        await orchestrator.RecoverAsync(owner, vm, unseen);
+    }
+
+    /// <summary>An operation that failed together with the store left a record that is not true, and nobody who corrects it.</summary>
+    private async Task SettleAsync(VmOwner owner, Observation observed)
+    {
+        if (!await owner.Lane.WaitAsync(TimeSpan.Zero))
+        {
+            // An operation is under way.
+            return;
+        }
+
+        try
+        {
+            if (owner.Run is null && store.FindVm(owner.Id) is { Deleting: false } vm && (vm.Process is not null || vm.Vm.Status is not (VmStatus.Stopped or VmStatus.Crashed)))
+            {
+                await TakeOverAsync(owner, vm, observed, "and that could not be recorded at once");
+            }
+        }
+        finally
+        {
             owner.Lane.Release();
         }
     }
@@ -138,9 +165,14 @@ internal sealed partial class Recovery(
                 Directory.Delete(directory.Path, recursive: true);
             }
 
-            foreach (var vm in known.Where(vm => vm.Deleting))
+            foreach (var owner in known.Select(vm => owners.Find(vm.Name)).OfType<VmOwner>())
             {
-                await orchestrator.FinishDeleteAsync(owners.Get(vm.Name));
+                await SettleAsync(owner, observed);
+            }
+
+            foreach (var owner in known.Where(vm => vm.Deleting).Select(vm => owners.Find(vm.Name)).OfType<VmOwner>())
+            {
+                await orchestrator.FinishDeleteAsync(owner);
             }
         }
         catch (Exception e)

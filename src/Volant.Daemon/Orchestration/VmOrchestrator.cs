@@ -152,7 +152,10 @@ internal sealed partial class VmOrchestrator(
     }
 
     /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. The caller holds the owner's lane.</summary>
-    public Task RecoverAsync(VmOwner owner, VmRecord vm) => RecoverInLaneAsync(owner, vm);
+    /// <param name="owner">Its owner.</param>
+    /// <param name="vm">Its record.</param>
+    /// <param name="unseen">Why nobody saw the hypervisor end, if it has.</param>
+    public Task RecoverAsync(VmOwner owner, VmRecord vm, string unseen) => RecoverInLaneAsync(owner, vm, unseen);
 
     /// <summary>Finishes a delete that an earlier attempt did not.</summary>
     public Task FinishDeleteAsync(VmOwner owner) => InLaneAsync(
@@ -178,7 +181,6 @@ internal sealed partial class VmOrchestrator(
         Instruments.RecordBoot(clock, accepted, "prepare");
         var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
         var owner = owners.Add(vm);
-        await owner.Lane.WaitAsync();
         try
         {
             await using var undo = new UndoStack(logger);
@@ -384,7 +386,7 @@ internal sealed partial class VmOrchestrator(
         LogDeleted(vm.Name);
     }
 
-    private async Task RecoverInLaneAsync(VmOwner owner, VmRecord vm)
+    private async Task RecoverInLaneAsync(VmOwner owner, VmRecord vm, string unseen)
     {
         if (vm.Deleting)
         {
@@ -410,9 +412,9 @@ internal sealed partial class VmOrchestrator(
         else
         {
             var stopping = vm.Vm.Status == VmStatus.Stopping;
-            var reason = stopping ? "stopped on request; it ended while the daemon was down"
+            var reason = stopping ? $"stopped on request; it ended {unseen}"
                 : handle is not null && handle.Process.BootId != ProcessIdentity.CurrentBootId ? "the host was restarted"
-                : "the hypervisor ended while the daemon was down";
+                : $"the hypervisor ended {unseen}";
             var exit = new VmExit { At = clock.GetUtcNow(), Reason = reason, AskedBy = stopping ? vm.Vm.Exit?.AskedBy ?? Itself : null };
             await supervisor.SettleAsync(vm, stopping ? VmStatus.Stopped : VmStatus.Crashed, exit, ran: TimeSpan.Zero);
         }

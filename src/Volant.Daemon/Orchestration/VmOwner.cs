@@ -22,8 +22,8 @@ internal sealed class VmOwner(long id, string name) : IDisposable
     /// <summary>The daemon has started and does not know yet whether the VM runs.</summary>
     public bool Recovering { get; set; }
 
-    /// <summary>Held by whoever changes the VM.</summary>
-    public SemaphoreSlim Lane { get; } = new(1, 1);
+    /// <summary>Held by whoever changes the VM; at first by whoever made the owner.</summary>
+    public SemaphoreSlim Lane { get; } = new(0, 1);
 
     /// <summary>Operations that wait for the lane or hold it, at most <see cref="MaxOperations"/>.</summary>
     public int Operations;
@@ -93,13 +93,15 @@ internal sealed class VmOwners : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, VmOwner> _owners = new(StringComparer.Ordinal);
 
-    /// <summary>Registers the owner of a VM that is in the store.</summary>
+    /// <summary>Registers the owner of a VM that is in the store. The caller holds its lane from the first moment.</summary>
     public VmOwner Add(VmRecord vm) => _owners[vm.Name] = new VmOwner(vm.Id, vm.Name);
 
     /// <summary>The owner of a VM.</summary>
     /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
-    public VmOwner Get(string name) => _owners.GetValueOrDefault(name)
-        ?? throw NotFound(name);
+    public VmOwner Get(string name) => Find(name) ?? throw NotFound(name);
+
+    /// <summary>The owner of a VM; null when there is none of that name.</summary>
+    public VmOwner? Find(string name) => _owners.GetValueOrDefault(name);
 
     /// <summary>Removes the owner of a VM that is gone; another VM may have taken the name since.</summary>
     public void Remove(VmOwner owner) => _owners.TryRemove(KeyValuePair.Create(owner.Name, owner));

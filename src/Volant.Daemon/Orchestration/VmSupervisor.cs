@@ -184,7 +184,7 @@ internal sealed partial class VmSupervisor(
     {
         long? bootMs = !ready ? null
             : run.LaunchedAt != 0 ? (long)clock.GetElapsedTime(run.LaunchedAt).TotalMilliseconds
-            : vm.Vm.StartedAt is { } at ? (long)(clock.GetUtcNow() - at).TotalMilliseconds : null;
+            : vm.Vm.StartedAt is { } at && clock.GetUtcNow() is var now && now >= at ? (long)(now - at).TotalMilliseconds : null;
         if (await store.SetReadyAsync(vm.Id, ready, bootMs, ready ? null : message ?? "no reason given", CancellationToken.None) is null)
         {
             return;

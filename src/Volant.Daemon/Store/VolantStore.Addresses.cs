@@ -10,6 +10,15 @@ internal sealed partial class VolantStore
     /// <summary>How long an address rests: longer than neighbours remember whom it belonged to.</summary>
     public static readonly TimeSpan AddressRest = TimeSpan.FromSeconds(60);
 
+    // The time of day when this daemon started, carried on by the monotonic clock: setting the clock neither ends a rest nor prolongs it.
+    private readonly (long Wall, long Monotonic) _started = (clock.GetUtcNow().ToUnixTimeMilliseconds(), clock.GetTimestamp());
+
+    private long SteadyNow => _started.Wall + (long)clock.GetElapsedTime(_started.Monotonic).TotalMilliseconds;
+
+    /// <summary>For the start: an address that was released in the future, because the clock was set back since, rests from now on.</summary>
+    public Task SettleRestsAsync(CancellationToken cancellationToken) => database.WriteAsync(
+        c => c.Execute("UPDATE addresses SET released_at = $now WHERE released_at > $now", ("$now", SteadyNow)), cancellationToken);
+
     /// <summary>Gives a VM an address of the range, or takes its address back when there is no range.</summary>
     /// <exception cref="VolantException"><c>ip_pool_exhausted</c>.</exception>
     private void Lease(SqliteConnection c, long id, AddressRange? range)
@@ -33,7 +42,7 @@ internal sealed partial class VolantStore
 
     private void Release(SqliteConnection c, long id)
     {
-        c.Execute("UPDATE addresses SET vm_id = NULL, released_at = $now WHERE vm_id = $id", ("$id", id), ("$now", Now));
+        c.Execute("UPDATE addresses SET vm_id = NULL, released_at = $now WHERE vm_id = $id", ("$id", id), ("$now", SteadyNow));
         c.Execute("UPDATE vms SET ip_address = NULL WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
     }
 
@@ -50,7 +59,7 @@ internal sealed partial class VolantStore
 
         var rested = (long?)c.Scalar(
             "SELECT number FROM addresses WHERE vm_id IS NULL AND number BETWEEN $first AND $last AND number <> $reserved AND released_at <= $before ORDER BY released_at, number LIMIT 1",
-            [.. bounds, ("$reserved", (long)range.Reserved), ("$before", Now - (long)AddressRest.TotalMilliseconds)]);
+            [.. bounds, ("$reserved", (long)range.Reserved), ("$before", SteadyNow - (long)AddressRest.TotalMilliseconds)]);
         return rested ?? FindHole(c, range) ?? throw new VolantException(
             ErrorCodes.IpPoolExhausted,
             $"All addresses from {Format(range.First)} to {Format(range.Last)} are in use, or were less than {AddressRest.TotalSeconds:0} s ago; delete VMs, wait, or configure a larger VOLANT_SUBNET.");
