@@ -87,7 +87,7 @@ internal sealed partial class VolantStore
         if (sequence % PruneEvery == 0)
         {
             change.Connection.Execute(
-                "DELETE FROM events WHERE sequence <= (SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET $capacity)", ("$capacity", EventCapacity));
+                "DELETE FROM events WHERE sequence <= (SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET $capacity)", ("$capacity", eventCapacity));
         }
 
         _sequence = sequence;

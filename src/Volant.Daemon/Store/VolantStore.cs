@@ -7,7 +7,7 @@ using Volant.Contracts.Manifests;
 namespace Volant.Daemon.Store;
 
 /// <summary>The daemon's only durable state. Every public method is one transaction.</summary>
-internal sealed partial class VolantStore(Database database, TimeProvider clock)
+internal sealed partial class VolantStore(Database database, TimeProvider clock, int eventCapacity = VolantStore.EventCapacity)
 {
     private const int UniqueViolation = 2067;
     private const int PrimaryKeyViolation = 1555;

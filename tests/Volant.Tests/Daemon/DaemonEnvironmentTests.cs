@@ -1,5 +1,8 @@
 using System.Net;
+using System.Text;
+using CsCheck;
 using Volant.Daemon;
+using Volant.Daemon.Hypervisors;
 
 namespace Volant.Tests.Daemon;
 
@@ -20,6 +23,9 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_SUBNET", "fd00::/64" },
         { "VOLANT_HOST_IP", "10.9.9.9" },
         { "VOLANT_RUNTIME_DIR", "run" },
+        { "VOLANT_RUNTIME_DIR", "/" + new string('a', 57) },
+        { "VOLANT_RUNTIME_DIR", "/" + new string('é', 29) },
+        { "VOLANT_API_LISTEN", "unix:/" + new string('é', 54) },
         { "VOLANT_LOG_DIR", "logs" },
         { "VOLANT_KERNEL_BZIMAGE", "bzImage" },
         { "VOLANT_KERNEL_VMLINUX", "vmlinux" },
@@ -44,6 +50,25 @@ public sealed class DaemonEnvironmentTests
         Assert.Contains("expected", failure.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', failure.Message);
     }
+
+    [Fact]
+    public void Every_runtime_directory_leaves_room_for_the_sockets_of_VMs_or_is_refused_at_the_start() => Gen.Char["a-/é€."].Array[1, 70].Sample(
+        chars =>
+        {
+            try
+            {
+                var directory = Read(("VOLANT_RUNTIME_DIR", "/" + new string(chars))).RuntimeDirectory;
+                Assert.All(
+                    new VmPaths(Path.Combine(directory, Guid.NewGuid().ToString("D")), "/log").Sockets,
+                    socket => Assert.InRange(Encoding.UTF8.GetByteCount(socket), 1, VmPaths.MaxSocketPath));
+            }
+            catch (ConfigurationException e)
+            {
+                Assert.Contains("because the sockets of VMs lie below it", e.Message, StringComparison.Ordinal);
+                Assert.True(Encoding.UTF8.GetByteCount(chars) > 50);
+            }
+        },
+        iter: Soak.Times(10_000, 1_000_000));
 
     [Fact]
     public void The_defaults_are_those_of_the_contract()

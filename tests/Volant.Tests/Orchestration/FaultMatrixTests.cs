@@ -37,6 +37,26 @@ public sealed class FaultMatrixTests : IAsyncLifetime
     }
 
     [Theory]
+    [MemberData(nameof(WritesOfOperations))]
+    public async Task What_a_failing_store_left_undone_is_settled_within_a_minute_without_a_restart(string operation, int nth)
+    {
+        await _host.RestartAsync();
+        await PrepareAsync(operation);
+        _host.Database.FailAt(nth);
+        await Record.ExceptionAsync(() => RunAsync(operation, Cancel));
+        _host.Database.FailAt(null);
+
+        for (var i = 0; i < 12 && !IsSettled(); i++)
+        {
+            _host.Clock.Advance(TimeSpan.FromSeconds(5));
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, Cancel);
+        }
+
+        await UntilAsync(IsSettled);
+        await AssertWholeOrGoneAsync();
+    }
+
+    [Theory]
     [MemberData(nameof(PortsOfOperations))]
     public async Task A_port_that_fails_is_undone_and_says_why(string operation, string port)
     {
@@ -95,6 +115,15 @@ public sealed class FaultMatrixTests : IAsyncLifetime
             await AssertWholeOrGoneAsync();
         }
     }
+
+    private bool IsSettled() => _host.Store.FindVm("web") switch
+    {
+        null => _host.Launcher.Alive.Count == 0,
+        { Deleting: true } => false,
+        { Vm.Status: VmStatus.Running } => _host.Launcher.Alive.Count == 1 && _host.Owners.Get("web").Run is not null,
+        { Vm.Status: VmStatus.Stopped or VmStatus.Crashed } => _host.Launcher.Alive.Count == 0,
+        _ => false,
+    };
 
     private async Task PrepareAsync(string operation)
     {

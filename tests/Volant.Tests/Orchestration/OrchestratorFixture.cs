@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Time.Testing;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
 using Volant.Daemon;
@@ -20,8 +19,10 @@ namespace Volant.Tests.Orchestration;
 /// <summary>The orchestrator with a real store in a temporary directory, and small working stand-ins for what needs a host.</summary>
 internal sealed class OrchestratorFixture : IAsyncDisposable
 {
-    public OrchestratorFixture()
+    /// <param name="root">Directory that becomes the fixture's own; a new one when null.</param>
+    public OrchestratorFixture(string? root = null)
     {
+        Root = root ?? Directory.CreateTempSubdirectory("volant-orch-").FullName;
         Directory.CreateDirectory(Path.Combine(Root, "images"));
         File.WriteAllBytes(Path.Combine(Root, "kernel"), BzImageHeader());
         File.WriteAllBytes(Path.Combine(Root, "images", "initramfs"), CpioHeader.EncodeArchive([("init", 0b111_101_101, "#!"u8.ToArray())]));
@@ -37,11 +38,11 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Open();
     }
 
-    public string Root { get; } = Directory.CreateTempSubdirectory("volant-orch-").FullName;
+    public string Root { get; }
 
     public DaemonOptions Options { get; }
 
-    public FakeTimeProvider Clock { get; private set; } = new();
+    public SettableTimeProvider Clock { get; private set; } = new();
 
     public FakeNetwork Network { get; } = new();
 
@@ -82,7 +83,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     }
 
     /// <summary>Another time of day, as after the clock was set; for the next daemon.</summary>
-    public void SetClock(DateTimeOffset now) => Clock = new FakeTimeProvider(now);
+    public void SetClock(DateTimeOffset now) => Clock = new SettableTimeProvider(now);
 
     public void AssertNothingIsHeld()
     {
@@ -95,6 +96,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     {
         await Recovery.StopAsync(CancellationToken.None);
         await Restarts.StopAsync(CancellationToken.None);
+        await Launcher.DisposeAsync();
         Events.Dispose();
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
@@ -151,6 +153,8 @@ internal sealed class ConcurrentSet : IEnumerable<string>
 /// <summary>Taps as a set of names.</summary>
 internal sealed class FakeNetwork : IHostNetwork
 {
+    private int _waiting;
+
     public ConcurrentSet Taps { get; } = [];
 
     public Exception? DetachFailure { get; set; }
@@ -160,31 +164,48 @@ internal sealed class FakeNetwork : IHostNetwork
     /// <summary>Thrown when the tap has been made.</summary>
     public Exception? FailureAfter { get; set; }
 
-    public Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
+    /// <summary>What an attach waits for before it does anything.</summary>
+    public Task? AttachWaits { get; set; }
+
+    /// <summary>What a detach waits for before it does anything.</summary>
+    public Task? DetachWaits { get; set; }
+
+    /// <summary>Calls that wait now.</summary>
+    public int Waiting => Volatile.Read(ref _waiting);
+
+    public async Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
     {
         if (Failure is { } failure)
         {
             throw failure;
         }
 
+        await WaitAsync(AttachWaits);
         Taps.Add(LinuxBridgeNetwork.TapNameFor(uid));
         if (FailureAfter is { } late)
         {
             throw late;
         }
 
-        return Task.FromResult(LinuxBridgeNetwork.TapNameFor(uid));
+        return LinuxBridgeNetwork.TapNameFor(uid);
     }
 
-    public Task DetachAsync(string tap, CancellationToken cancellationToken)
+    public async Task DetachAsync(string tap, CancellationToken cancellationToken)
     {
+        await WaitAsync(DetachWaits);
         if (DetachFailure is { } failure)
         {
             throw failure;
         }
 
         Taps.Remove(tap);
-        return Task.CompletedTask;
+    }
+
+    private async Task WaitAsync(Task? until)
+    {
+        Interlocked.Increment(ref _waiting);
+        await (until ?? Task.CompletedTask);
+        Interlocked.Decrement(ref _waiting);
     }
 
     public Task<IReadOnlyList<string>> ListAsync() => Task.FromResult<IReadOnlyList<string>>([.. Taps]);
@@ -196,15 +217,32 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
     private readonly ConcurrentDictionary<Guid, ProcessIdentity> _launched = [];
     private readonly ConcurrentDictionary<Guid, IAsyncDisposable> _guests = [];
     private int _launches;
+    private int _powerOffs;
+    private int _waiting;
 
     /// <summary>What stands behind the guest channel of a VM while its process lives.</summary>
     public Func<LaunchSpec, IAsyncDisposable>? GuestOf { get; set; }
 
     public int Launches => _launches;
 
+    /// <summary>Whether hypervisors take no notice of a request to power off.</summary>
+    public bool IgnorePowerOff { get; set; }
+
+    /// <summary>Requests to power off.</summary>
+    public int PowerOffs => Volatile.Read(ref _powerOffs);
+
     public Exception? FailBefore { get; set; }
 
     public Exception? FailAfter { get; set; }
+
+    /// <summary>What a launch waits for before its process exists.</summary>
+    public Task? WaitsBefore { get; set; }
+
+    /// <summary>What a launch waits for once its process exists and is recorded.</summary>
+    public Task? WaitsAfter { get; set; }
+
+    /// <summary>Launches that wait now.</summary>
+    public int Waiting => Volatile.Read(ref _waiting);
 
     /// <summary>Fails before some launches only.</summary>
     public Func<LaunchSpec, Exception?>? FailWhen { get; set; }
@@ -223,6 +261,7 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
             throw before;
         }
 
+        await WaitAsync(WaitsBefore);
         var identity = ProcessIdentity.Find(ProcessSpawner.Spawn(new SpawnRequest { Arguments = ["/bin/sleep", "300"] }))!;
         _launched[spec.Uid] = identity;
         if (GuestOf is { } guestOf)
@@ -231,19 +270,23 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
             _ = EndGuestAsync(spec.Uid, identity);
         }
 
-        var process = new FakeProcess(new VmHandle(spec.Uid, identity, spec.Paths));
-        await started(process.Handle);
-        if (FailAfter is { } after)
+        var process = new FakeProcess(this, new VmHandle(spec.Uid, identity, spec.Paths));
+        try
         {
-            await process.KillAsync();
-            throw after;
+            await started(process.Handle);
+            await WaitAsync(WaitsAfter);
+            return FailAfter is { } after ? throw after : process;
         }
-
-        return process;
+        catch
+        {
+            // A launch that fails leaves nothing behind.
+            await process.KillAsync();
+            throw;
+        }
     }
 
     public Task<VmProcess?> TryAdoptAsync(VmHandle handle, CancellationToken cancellationToken) =>
-        Task.FromResult<VmProcess?>(handle.Process.IsAlive() ? new FakeProcess(handle) : null);
+        Task.FromResult<VmProcess?>(handle.Process.IsAlive() ? new FakeProcess(this, handle) : null);
 
     public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) =>
         [.. _launched.Where(launched => launched.Value.IsAlive()).Select(launched => (launched.Key, launched.Value))];
@@ -265,6 +308,13 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
         }
     }
 
+    private async Task WaitAsync(Task? until)
+    {
+        Interlocked.Increment(ref _waiting);
+        await (until ?? Task.CompletedTask);
+        Interlocked.Decrement(ref _waiting);
+    }
+
     private async Task EndGuestAsync(Guid uid, ProcessIdentity identity)
     {
         using var descriptor = PidFd.TryOpen(identity);
@@ -281,10 +331,12 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 
     private sealed class FakeProcess : VmProcess
     {
+        private readonly FakeLauncher _launcher;
         private readonly PidFd _descriptor;
 
-        public FakeProcess(VmHandle handle)
+        public FakeProcess(FakeLauncher launcher, VmHandle handle)
         {
+            _launcher = launcher;
             Handle = handle;
             _descriptor = PidFd.TryOpen(handle.Process)!;
             Exited = WaitAsync();
@@ -296,7 +348,12 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 
         public override Task RequestPowerOffAsync(CancellationToken cancellationToken)
         {
-            _descriptor.Signal(15);
+            Interlocked.Increment(ref _launcher._powerOffs);
+            if (!_launcher.IgnorePowerOff)
+            {
+                _descriptor.Signal(15);
+            }
+
             return Task.CompletedTask;
         }
 
