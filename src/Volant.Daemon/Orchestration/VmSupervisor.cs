@@ -23,7 +23,9 @@ internal sealed partial class VmSupervisor(
     private static readonly TimeSpan StateWait = TimeSpan.FromSeconds(25);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long the agent may not be reached before its VM is not ready; a hung one is noticed by pings 10 to 20 s earlier.</summary>
+    private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a guest may be silent before its restart policy, if it has one, ends it. Without one it is left alone.</summary>
     private static readonly TimeSpan HungAfter = TimeSpan.FromSeconds(120);
@@ -142,6 +144,9 @@ internal sealed partial class VmSupervisor(
             catch (Exception e)
             {
                 revision = 0;
+
+                // Until the connection broke the guest may have had nothing to say.
+                silentSince = silences == 0 && run.AgentSeen ? clock.GetTimestamp() : silentSince;
                 var silence = clock.GetElapsedTime(silentSince);
                 if (ready && silence > LostAfter)
                 {
