@@ -113,12 +113,10 @@ public sealed class HostileGuestTests : IAsyncLifetime
     /// <summary>What the first of everything costs is no leak.</summary>
     private async Task WarmUpAsync()
     {
-        for (var i = 0; i < 200; i++)
+        for (var round = 0; round < 3; round++)
         {
-            (await _daemon.CallAsync(HttpMethod.Get, $"{Agent}/version")).Expect(200);
+            await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => _daemon.CallAsync(HttpMethod.Get, $"{Agent}/version")));
         }
-
-        await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => _daemon.CallAsync(HttpMethod.Get, "/api/v1/vms/web")));
     }
 
     /// <summary>Accepts connections and answers the first request of each with the same bytes (RFC 9113).</summary>
