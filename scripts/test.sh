@@ -13,7 +13,7 @@ step scripts/deps.sh test
 step scripts/build.sh
 step scripts/kernel.sh "$PWD/.cache/kernel"
 step dotnet build Volant.slnx -c Release -v quiet -nologo
-step dotnet publish tests/Volant.TestWorkload -c Release -r linux-x64 -v quiet -nologo
+step scripts/test-programs.sh
 step scripts/lint.sh
 
 printf '\n== tests\n'

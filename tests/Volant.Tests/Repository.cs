@@ -8,6 +8,10 @@ internal static class Repository
     /// <summary>Reads a file of the repository.</summary>
     public static Task<string> ReadAsync(string path) => File.ReadAllTextAsync(Path.Combine(Root, path), TestContext.Current.CancellationToken);
 
+    /// <summary>Files below a directory of the repository, as paths in it.</summary>
+    public static IEnumerable<string> FilesBelow(string directory, string pattern) =>
+        Directory.EnumerateFiles(Path.Combine(Root, directory), pattern, SearchOption.AllDirectories).Select(path => Path.GetRelativePath(Root, path));
+
     private static string Find()
     {
         var root = AppContext.BaseDirectory;
