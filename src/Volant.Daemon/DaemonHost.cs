@@ -35,7 +35,6 @@ internal static class DaemonHost
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
-        builder.Services.AddRateLimits(options);
         ConfigureParts(builder.Services, options);
         customize?.Invoke(builder.Services);
 
@@ -47,7 +46,8 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
-        app.UseRateLimiter();
+        var limits = app.Services.GetRequiredService<RateLimits>();
+        app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
         app.MapOpenApi("/openapi");
         app.MapReference();
@@ -117,6 +117,7 @@ internal static class DaemonHost
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
+        services.AddSingleton<ActionTargets>();
         services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
@@ -127,6 +128,7 @@ internal static class DaemonHost
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton<AccessControl>();
+        services.AddSingleton<RateLimits>();
         services.AddSingleton<HostLoad>();
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();
