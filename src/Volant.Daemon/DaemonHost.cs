@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Api;
+using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
@@ -60,6 +61,7 @@ internal static class DaemonHost
         app.MapDeployments();
         app.MapPluginArtifacts();
         app.MapActions();
+        app.MapMcpAndCommands();
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
@@ -118,6 +120,7 @@ internal static class DaemonHost
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
         services.AddSingleton<ActionTargets>();
+        services.AddMcp();
         services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
