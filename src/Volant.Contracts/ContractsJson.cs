@@ -27,6 +27,8 @@ namespace Volant.Contracts;
 [JsonSerializable(typeof(IReadOnlyList<Vm>))]
 [JsonSerializable(typeof(LogGap))]
 [JsonSerializable(typeof(LogLine))]
+[JsonSerializable(typeof(McpAnswer))]
+[JsonSerializable(typeof(McpCommand))]
 [JsonSerializable(typeof(PluginEnabled))]
 [JsonSerializable(typeof(PluginList))]
 [JsonSerializable(typeof(PluginManifest))]

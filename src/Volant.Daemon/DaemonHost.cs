@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Api;
+using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
@@ -35,7 +36,6 @@ internal static class DaemonHost
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
-        builder.Services.AddRateLimits(options);
         ConfigureParts(builder.Services, options);
         customize?.Invoke(builder.Services);
 
@@ -47,7 +47,8 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
-        app.UseRateLimiter();
+        var limits = app.Services.GetRequiredService<RateLimits>();
+        app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
         app.MapOpenApi("/openapi");
         app.MapReference();
@@ -60,6 +61,7 @@ internal static class DaemonHost
         app.MapDeployments();
         app.MapPluginArtifacts();
         app.MapActions();
+        app.MapMcpAndCommands();
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
@@ -117,6 +119,8 @@ internal static class DaemonHost
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
+        services.AddSingleton<ActionTargets>();
+        services.AddMcp();
         services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
@@ -127,6 +131,7 @@ internal static class DaemonHost
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton<AccessControl>();
+        services.AddSingleton<RateLimits>();
         services.AddSingleton<HostLoad>();
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();

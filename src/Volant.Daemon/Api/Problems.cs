@@ -18,16 +18,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
             return true;
         }
 
-        var (code, detail, fields) = exception switch
-        {
-            VolantException failure => (failure.Code, failure.Message, failure.Fields),
-            InvalidDocumentException document => (ErrorCodes.InvalidRequest, document.Message, document.Errors),
-            BadHttpRequestException { InnerException: JsonException json } => Explain(StrictJson.Explain(json)),
-            BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } => (ErrorCodes.TooLarge, "The request body is larger than the limit of this route.", []),
-            BadHttpRequestException { StatusCode: StatusCodes.Status415UnsupportedMediaType } => (ErrorCodes.UnsupportedMediaType, "The request body must be JSON: send Content-Type: application/json.", []),
-            BadHttpRequestException bad => (ErrorCodes.InvalidRequest, bad.Message, []),
-            _ => (ErrorCodes.Internal, "The daemon failed to handle the request; its log says why.", (IReadOnlyList<FieldError>)[]),
-        };
+        var (code, detail, fields) = Explain(exception);
         if (code == ErrorCodes.Internal)
         {
             LogFault(exception, httpContext.Request.Method, httpContext.Request.Path);
@@ -36,6 +27,23 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         await WriteAsync(httpContext, StatusOf(code), code, detail, fields);
         return true;
     }
+
+    /// <summary>What a client is told of a failure; of one that nobody foresaw only that it happened.</summary>
+    public static (string Code, string Detail, IReadOnlyList<FieldError> Fields) Explain(Exception exception) => exception switch
+    {
+        VolantException failure => (failure.Code, failure.Message, failure.Fields),
+        InvalidDocumentException document => (ErrorCodes.InvalidRequest, document.Message, document.Errors),
+        BadHttpRequestException { InnerException: JsonException json } => Explain(StrictJson.Explain(json)),
+        BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } => (ErrorCodes.TooLarge, "The request body is larger than the limit of this route.", []),
+        BadHttpRequestException { StatusCode: StatusCodes.Status415UnsupportedMediaType } => (ErrorCodes.UnsupportedMediaType, "The request body must be JSON: send Content-Type: application/json.", []),
+        BadHttpRequestException bad => (ErrorCodes.InvalidRequest, bad.Message, []),
+        _ => (ErrorCodes.Internal, "The daemon failed to handle the request; its log says why.", []),
+    };
+
+    /// <summary>The messages of a validation failure by field; null when there are none.</summary>
+    public static IReadOnlyDictionary<string, IReadOnlyList<string>>? ByField(IReadOnlyList<FieldError>? fields) => fields is not { Count: > 0 } ? null : fields
+        .GroupBy(field => field.Path, StringComparer.Ordinal)
+        .ToDictionary(group => group.Key, IReadOnlyList<string> (group) => [.. group.Select(field => field.Message)], StringComparer.Ordinal);
 
     /// <summary>Writes a problem; does nothing once the response has started.</summary>
     public static async Task WriteAsync(HttpContext context, int status, string code, string detail, IReadOnlyList<FieldError>? fields = null)
@@ -56,9 +64,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
             Instance = context.Request.Path,
             Error = detail,
             Code = code,
-            Errors = fields is not { Count: > 0 } ? null : fields
-                .GroupBy(field => field.Path, StringComparer.Ordinal)
-                .ToDictionary(group => group.Key, IReadOnlyList<string> (group) => [.. group.Select(field => field.Message)], StringComparer.Ordinal),
+            Errors = ByField(fields),
         };
         await context.Response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(problem, ContractsJson.Readable.Problem), context.RequestAborted);
     }

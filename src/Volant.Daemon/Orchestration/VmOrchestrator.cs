@@ -29,8 +29,11 @@ internal sealed partial class VmOrchestrator(
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
-    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
-    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to power off when nobody says otherwise, in seconds.</summary>
+    public const int DefaultGraceSeconds = 10;
+
+    /// <summary>The same as a time.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(DefaultGraceSeconds);
 
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";

@@ -35,6 +35,13 @@ internal sealed partial class VolantStore
     /// <summary>One VM; null when there is none of that name.</summary>
     public VmRecord? FindVm(string name) => database.Read(c => c.Query(ReadVm, $"SELECT {VmColumns} FROM vms WHERE name = $name", ("$name", name)) is [var vm] ? vm : null);
 
+    /// <summary>One VM that is not being deleted.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
+    public VmRecord GetVm(string name) => FindVm(name) is { Deleting: false } vm ? vm : throw NoVm(name);
+
+    /// <summary>The failure of every look-up.</summary>
+    public static VolantException NoVm(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+
     /// <summary>One VM by number; null when it is gone.</summary>
     public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
 
