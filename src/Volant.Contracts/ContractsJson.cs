@@ -10,6 +10,7 @@ namespace Volant.Contracts;
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(AgentClock))]
 [JsonSerializable(typeof(AgentState))]
 [JsonSerializable(typeof(ConsoleNotice))]
 [JsonSerializable(typeof(CreateVmRequest))]
