@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Volant.Agent.Boot;
 using Volant.Agent.Transport;
 using Volant.Agent.Http;
@@ -18,12 +17,14 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
     private static readonly TimeSpan DrainTime = TimeSpan.FromMilliseconds(500);
 
     private readonly CancellationTokenSource _stopping = new();
+    private int _action = -1;
     private readonly AgentStatus _status = new(clock);
     private readonly OutputLog _log = new(clock);
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
-    public async Task RunAsync(IReadOnlyList<string> problems)
+    /// <returns>What was asked for.</returns>
+    public async Task<PowerAction> RunAsync(IReadOnlyList<string> problems)
     {
         foreach (var problem in problems)
         {
@@ -31,15 +32,14 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
             _status.Note(problem);
         }
 
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         var (supervisor, passThrough) = Prepare();
         using var ownSupervisor = supervisor;
+        using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
         var workload = supervisor?.RunAsync(_stopping.Token) ?? Task.CompletedTask;
         using var server = new AgentServer(console);
-        await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), passThrough, ShutDown), CancellationToken.None);
+        await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), new ClockRoute(told => GuestClock.Apply(told, clock), console), passThrough, ShutDown), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
         console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
 
@@ -50,20 +50,16 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         _log.Complete();
         using var drain = new CancellationTokenSource(DrainTime, clock);
         await server.StopAsync(drain.Token);
+        return (PowerAction)_action;
     }
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
 
-    private void OnSignal(PosixSignalContext context)
+    private void ShutDown(PowerAction action, string why)
     {
-        context.Cancel = true;
-        ShutDown($"{context.Signal} arrived");
-    }
-
-    private void ShutDown(string why)
-    {
-        if (!_stopping.IsCancellationRequested)
+        // The first one decides.
+        if (Interlocked.CompareExchange(ref _action, (int)action, -1) == -1)
         {
             console.Say($"shutting down: {why}");
 
@@ -99,7 +95,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         {
             all.Add(listeners.ServeSerialAsync(stopping));
             all.Add(listeners.ServeVsockAsync(stopping));
-            all.Add(new PowerButton(clock).WatchAsync(() => ShutDown("the power button was pressed"), stopping));
+            all.Add(new PowerButton(clock).WatchAsync(() => ShutDown(PowerAction.Off, "the power button was pressed"), stopping));
         }
 
         if (plan.Api is { } api)

@@ -32,10 +32,10 @@ internal static class Program
         {
             var plan = await BootAsync(isInit, problems);
             using var agent = new GuestAgent(plan, isInit, console, TimeProvider.System);
-            await agent.RunAsync(problems);
+            var action = await agent.RunAsync(problems);
             if (isInit)
             {
-                await PowerOff.OrderlyAsync(console, TimeProvider.System);
+                await Shutdown.OrderlyAsync(action, console, TimeProvider.System);
             }
 
             return 0;
@@ -99,7 +99,7 @@ internal static class Program
         console.Flush(TimeSpan.FromSeconds(1));
         if (isInit)
         {
-            PowerOff.Now();
+            Shutdown.Now(PowerAction.Off);
         }
     }
 }

@@ -10,6 +10,7 @@ namespace Volant.Contracts;
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(AgentClock))]
 [JsonSerializable(typeof(AgentState))]
 [JsonSerializable(typeof(ConsoleNotice))]
 [JsonSerializable(typeof(CreateVmRequest))]
@@ -22,6 +23,13 @@ namespace Volant.Contracts;
 [JsonSerializable(typeof(RolloutStrategy))]
 [JsonSerializable(typeof(UpdateDeploymentRequest))]
 [JsonSerializable(typeof(EventGap))]
+[JsonSerializable(typeof(ExecControl))]
+[JsonSerializable(typeof(ExecEnd))]
+[JsonSerializable(typeof(ExecRequest))]
+[JsonSerializable(typeof(ExecResult))]
+[JsonSerializable(typeof(FileStat))]
+[JsonSerializable(typeof(GuestMetrics))]
+[JsonSerializable(typeof(IdentifyRequest))]
 [JsonSerializable(typeof(DevToolsInfo))]
 [JsonSerializable(typeof(HealthResponse))]
 [JsonSerializable(typeof(IReadOnlyList<Vm>))]

@@ -123,6 +123,7 @@ internal sealed partial class VmSupervisor(
         var silentSince = started;
         var silences = 0;
         var revision = 0L;
+        var clockIsSet = false;
         var ready = vm.Vm.Ready;
         while (!run.Ended.IsCancellationRequested)
         {
@@ -131,6 +132,7 @@ internal sealed partial class VmSupervisor(
                 var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
                 (silentSince, silences, run.AgentSeen) = (clock.GetTimestamp(), 0, true);
                 revision = state.Revision;
+                clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);
                 if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
                     ready = state.Ready;
@@ -164,6 +166,21 @@ internal sealed partial class VmSupervisor(
                 LogAgentSilent(e, vm.Name);
                 await Task.Delay(RetryDelay(silences++), clock, CancellationToken.None);
             }
+        }
+    }
+
+    /// <summary>Tells the guest the time, once its agent answers; false when that is to be tried again with the next answer.</summary>
+    private async Task<bool> TrySetClockAsync(VmRun run, string name)
+    {
+        try
+        {
+            await run.Guest.SetClockAsync(run.Ended);
+            return true;
+        }
+        catch (VolantException e)
+        {
+            LogClockNotSet(e, name);
+            return false;
         }
     }
 
@@ -249,4 +266,7 @@ internal sealed partial class VmSupervisor(
 
     [LoggerMessage(EventId = 1105, Level = LogLevel.Debug, Message = "The agent of VM {Vm} does not answer")]
     private partial void LogAgentSilent(Exception exception, string vm);
+
+    [LoggerMessage(EventId = 1106, Level = LogLevel.Debug, Message = "The clock of VM {Vm} could not be set")]
+    private partial void LogClockNotSet(Exception exception, string vm);
 }

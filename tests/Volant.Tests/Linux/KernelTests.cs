@@ -45,6 +45,20 @@ public sealed class KernelTests
         Assert.False(first.AsSpan()[^64..].IndexOfAnyExcept((byte)0) < 0);
     }
 
+    [Fact]
+    public void A_seed_is_mixed_in_by_root_alone()
+    {
+        Assert.Throws<ArgumentOutOfRangeException>(() => KernelRandom.Mix([]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => KernelRandom.Mix(new byte[KernelRandom.MaxSeed + 1]));
+        NetworkNamespace.Run(() =>
+        {
+            KernelRandom.Mix(new byte[KernelRandom.MaxSeed]);
+            NetworkNamespace.DropCapabilities();
+
+            Assert.Equal(Errno.NotPermitted, Assert.Throws<Win32Exception>(() => KernelRandom.Mix([1])).NativeErrorCode);
+        });
+    }
+
     [Theory]
     [InlineData("1970-01-01T00:00:01.5Z", 1, 500_000_000)]
     [InlineData("2026-07-08T12:00:00.1234567Z", 1783512000, 123_456_700)]
