@@ -17,6 +17,9 @@ internal sealed class EventFollower(DaemonConnection connection, TimeProvider cl
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
+    private string? _lastId;
+    private CliException? _failure;
+
     /// <summary>The events of <paramref name="path"/>, heartbeats left out.</summary>
     /// <param name="path">Path and query, relative to the base; later requests ask with the id of the last event.</param>
     /// <param name="lastId">Id to go on after at first; null for none.</param>
@@ -29,64 +32,34 @@ internal sealed class EventFollower(DaemonConnection connection, TimeProvider cl
     {
         var lostAt = 0L;
         var pause = FirstPause;
+        _lastId = lastId;
         while (true)
         {
-            CliException? failure = null;
-            HttpResponseMessage? response = null;
-            try
+            _failure = null;
+            using (var response = await TryOpenAsync(path, isAgain: lostAt != 0, cancellationToken))
             {
-                response = await connection.OpenEventsAsync(path, lastId, cancellationToken);
-            }
-            catch (CliException e) when (lostAt != 0 && e.ExitCode == ExitCodes.Unreachable)
-            {
-                failure = e;
-            }
-
-            if (response is not null)
-            {
-                if (lostAt != 0)
+                if (response is not null)
                 {
-                    say("Connected again.");
-                    (lostAt, pause) = (0, FirstPause);
-                }
-
-                using (response)
-                {
-                    await using var stream = new LimitedStream(await response.Content.ReadAsStreamAsync(cancellationToken), MaxSilence, clock);
-                    await using var events = SseParser.Create(stream).EnumerateAsync(cancellationToken).GetAsyncEnumerator(cancellationToken);
-                    while (true)
+                    if (lostAt != 0)
                     {
-                        try
-                        {
-                            if (!await events.MoveNextAsync())
-                            {
-                                break;
-                            }
-                        }
-                        catch (IOException e)
-                        {
-                            failure = connection.Unreachable("broke the connection", e);
-                            break;
-                        }
+                        say("Connected again.");
+                        (lostAt, pause) = (0, FirstPause);
+                    }
 
-                        lastId = events.Current.EventId ?? lastId;
-                        yield return events.Current;
+                    await foreach (var item in ReadOnceAsync(response, cancellationToken))
+                    {
+                        yield return item;
                     }
                 }
             }
 
-            if (!follow)
+            if (!follow || !await goesOn())
             {
-                if (failure is not null)
+                if (!follow && _failure is not null)
                 {
-                    throw failure;
+                    throw _failure;
                 }
 
-                yield break;
-            }
-
-            if (!await goesOn())
-            {
                 yield break;
             }
 
@@ -97,11 +70,50 @@ internal sealed class EventFollower(DaemonConnection connection, TimeProvider cl
             }
             else if (clock.GetElapsedTime(lostAt) > Patience)
             {
-                throw failure ?? connection.Unreachable("ends every stream at once", cause: null);
+                throw _failure ?? connection.Unreachable("ends every stream at once", cause: null);
             }
 
             await Task.Delay(pause, clock, cancellationToken);
             pause = TimeSpan.FromTicks(Math.Min(pause.Ticks * 2, LongestPause.Ticks));
+        }
+    }
+
+    /// <summary>Connects; the first time a failure is thrown, later it is remembered.</summary>
+    private async Task<HttpResponseMessage?> TryOpenAsync(string path, bool isAgain, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await connection.OpenEventsAsync(path, _lastId, cancellationToken);
+        }
+        catch (CliException e) when (isAgain && e.ExitCode == ExitCodes.Unreachable)
+        {
+            _failure = e;
+            return null;
+        }
+    }
+
+    /// <summary>The events of one connection; how it broke off is remembered.</summary>
+    private async IAsyncEnumerable<SseItem<string>> ReadOnceAsync(HttpResponseMessage response, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await using var stream = new LimitedStream(await response.Content.ReadAsStreamAsync(cancellationToken), MaxSilence, clock);
+        await using var events = SseParser.Create(stream).EnumerateAsync(cancellationToken).GetAsyncEnumerator(cancellationToken);
+        while (true)
+        {
+            try
+            {
+                if (!await events.MoveNextAsync())
+                {
+                    yield break;
+                }
+            }
+            catch (IOException e)
+            {
+                _failure = connection.Unreachable("broke the connection", e);
+                yield break;
+            }
+
+            _lastId = events.Current.EventId ?? _lastId;
+            yield return events.Current;
         }
     }
 

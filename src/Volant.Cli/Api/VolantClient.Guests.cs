@@ -25,7 +25,7 @@ internal sealed partial class VolantClient
     public async IAsyncEnumerable<Answer<LogLine>> ReadLogsAsync(
         string name, LogFilterQuery query, bool follow, Action<string> say, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var path = new StringBuilder(CultureInfo.InvariantCulture, $"api/v1/vms/{name}/logs?follow={(follow ? "true" : "false")}");
+        var path = new StringBuilder($"api/v1/vms/{name}/logs?follow={(follow ? "true" : "false")}");
         if (query.Tail is { } tail)
         {
             path.Append(CultureInfo.InvariantCulture, $"&tail={tail}");

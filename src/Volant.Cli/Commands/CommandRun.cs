@@ -37,6 +37,29 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     /// <summary>Prints a table as it fits the terminal.</summary>
     public void Print(TextTable table) => table.Write(Output, Screen.Of(Host));
 
+    /// <summary>Draws a table over the one that was drawn before, as far as the terminal has lines.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="drawn">Lines of the drawing before; 0 for none.</param>
+    /// <returns>Lines of this one.</returns>
+    public int Redraw(TextTable table, int drawn)
+    {
+        using var text = new StringWriter { NewLine = "\n" };
+        table.Write(text, Screen.Of(Host));
+        var lines = text.ToString().TrimEnd('\n').Split('\n');
+        var most = Math.Max(2, (Host.TerminalSize()?.Rows ?? int.MaxValue) - 1);
+        if (lines.Length > most)
+        {
+            lines = [.. lines[..(most - 1)], $"… and {lines.Length - most + 1} more"];
+        }
+
+        // Up to the first line of the last drawing; every line is cleared behind its text, and the rest of the screen at the end.
+        Output.Write(drawn > 0 ? $"\x1b[{drawn}A\r" : string.Empty);
+        Output.Write(string.Concat(lines.Select(line => $"{line}\x1b[K\n")));
+        Output.Write("\x1b[J");
+        Output.Flush();
+        return lines.Length;
+    }
+
     /// <summary>Prints one line of text, cleaned.</summary>
     public void PrintLine(string line) => Output.WriteLine(TerminalText.Clean(line));
 

@@ -35,12 +35,16 @@ internal static class Completions
             : current.StartsWith('-') ? Options(parsed).Where(each => !each.Hidden).Select(each => each.Name)
             : command.Subcommands.Count > 0 ? command.Subcommands.Select(each => each.Name)
             : await ArgumentsAsync(command, scope, parsed, cancellationToken);
-        foreach (var word in found.Where(word => word.StartsWith(current, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
-        {
-            scope.Output.WriteLine(word);
-        }
-
+        Print(scope.Output, found.Where(word => word.StartsWith(current, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
         return ExitCodes.Ok;
+    }
+
+    private static void Print(TextWriter output, IEnumerable<string> words)
+    {
+        foreach (var word in words)
+        {
+            output.WriteLine(word);
+        }
     }
 
     private static List<string> Words(string text)

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Volant.Cli.Api;
 using Volant.Cli.Media;
 using Volant.Cli.Output;
@@ -95,7 +94,7 @@ internal static class DeploymentCommands
 
                 var vms = await run.Client.ListVmsAsync(new VmFilter([], deployment.Value.Config.Plugin), cancellationToken);
                 run.Print(Details(deployment.Value, run.Host.Clock));
-                run.Output.WriteLine();
+                run.PrintLine(string.Empty);
                 run.Print(VmView.Table(vms.Select(vm => vm.Value).Where(vm => vm.Deployment == deployment.Value.Name), run.Host.Clock));
                 return ExitCodes.Ok;
             });

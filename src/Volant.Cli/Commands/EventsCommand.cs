@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using System.Net.ServerSentEvents;
 using System.Text.Json;
-using Volant.Cli.Api;
 using Volant.Cli.Output;
 using Volant.Contracts;
 using Volant.Contracts.Api;
@@ -16,6 +15,9 @@ internal static class EventsCommand
 
     /// <summary>How long volantd may take between two events that it holds already.</summary>
     private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long it may take to the first one.</summary>
+    private static readonly TimeSpan Start = TimeSpan.FromSeconds(3);
 
     /// <summary>Makes the command.</summary>
     public static Command Create(CommandScope scope)
@@ -56,7 +58,7 @@ internal static class EventsCommand
     /// <summary>Passes events on until none comes for a while: the stream itself does not say where the held ones end.</summary>
     private static async IAsyncEnumerable<SseItem<string>> UntilQuiet(IAsyncEnumerable<SseItem<string>> events, TimeProvider clock, CancellationTokenSource over)
     {
-        using var timer = clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), over, Quiet, Timeout.InfiniteTimeSpan);
+        using var timer = clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), over, Start, Timeout.InfiniteTimeSpan);
         await foreach (var item in events)
         {
             timer.Change(Quiet, Timeout.InfiniteTimeSpan);

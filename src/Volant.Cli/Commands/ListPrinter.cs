@@ -57,21 +57,7 @@ internal sealed class ListPrinter<T>(CommandRun run, Func<T, string> nameOf, Fun
         var drawn = 0;
         while (true)
         {
-            using var text = new StringWriter { NewLine = "\n" };
-            table(items.Select(item => item.Value)).Write(text, Screen.Of(run.Host));
-            var lines = text.ToString().TrimEnd('\n').Split('\n');
-            var most = Math.Max(2, (run.Host.TerminalSize()?.Rows ?? int.MaxValue) - 1);
-            if (lines.Length > most)
-            {
-                lines = [.. lines[..(most - 1)], $"… and {lines.Length - most + 1} more"];
-            }
-
-            // Up to the first line of the last drawing; every line is cleared behind its text, and the rest of the screen at the end.
-            run.Output.Write(drawn > 0 ? $"\x1b[{drawn}A\r" : string.Empty);
-            run.Output.Write(string.Concat(lines.Select(line => $"{line}\x1b[K\n")));
-            run.Output.Write("\x1b[J");
-            run.Output.Flush();
-            drawn = lines.Length;
+            drawn = run.Redraw(table(items.Select(item => item.Value)), drawn);
             items = await NextAsync(items, cancellationToken);
         }
     }
@@ -87,7 +73,6 @@ internal sealed class ListPrinter<T>(CommandRun run, Func<T, string> nameOf, Fun
             if (first || changed.Length > 0 || gone.Length > 0)
             {
                 Append(changed, gone, first);
-                run.Output.Flush();
             }
 
             first = false;
@@ -119,6 +104,8 @@ internal sealed class ListPrinter<T>(CommandRun run, Func<T, string> nameOf, Fun
             table(changed.Select(item => item.Value)).Write(run.Output, Screen.Plain, withHeader: first);
             run.PrintLines(gone.Select(name => $"{name}  deleted"));
         }
+
+        run.Output.Flush();
     }
 
     private async Task<IReadOnlyList<Answer<T>>> NextAsync(IReadOnlyList<Answer<T>> last, CancellationToken cancellationToken)

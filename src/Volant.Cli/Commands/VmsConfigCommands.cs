@@ -5,7 +5,6 @@ using System.Text.Json;
 using Volant.Cli.Api;
 using Volant.Cli.Media;
 using Volant.Cli.Output;
-using Volant.Contracts.Api;
 
 namespace Volant.Cli.Commands;
 

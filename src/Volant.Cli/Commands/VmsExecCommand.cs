@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Volant.Cli.Guests;
-using Volant.Contracts;
 using Volant.Contracts.Api;
 
 namespace Volant.Cli.Commands;
@@ -68,7 +67,7 @@ internal sealed class VmsExecCommand
         }
 
         await using var socket = await run.Client.OpenExecAsync(name, cancellationToken);
-        return await new ExecSession(socket, run.Host, name).RunAsync(request, interactive, cancellationToken);
+        return await new ExecSession(socket, run.Host, run.Talk.Warn, name).RunAsync(request, interactive, cancellationToken);
     }
 
     private static async Task<int> WaitAsync(CommandRun run, string name, ExecRequest request, bool interactive, CancellationToken cancellationToken)

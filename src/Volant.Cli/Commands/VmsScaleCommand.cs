@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
 using Volant.Cli.Api;
-using Volant.Cli.Output;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;

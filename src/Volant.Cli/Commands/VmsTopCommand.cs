@@ -95,20 +95,13 @@ internal static class VmsTopCommand
                 Bytes(usage.Host?.ResidentBytes));
         }
 
-        using var text = new StringWriter { NewLine = "\n" };
-        table.Write(text, Screen.Of(run.Host));
-        if (!repeats)
+        if (repeats)
         {
-            run.Output.Write(text);
-            return 0;
+            return run.Redraw(table, drawn);
         }
 
-        var lines = text.ToString().TrimEnd('\n').Split('\n');
-        run.Output.Write(drawn > 0 ? $"\x1b[{drawn}A\r" : string.Empty);
-        run.Output.Write(string.Concat(lines.Select(line => $"{line}\x1b[K\n")));
-        run.Output.Write("\x1b[J");
-        run.Output.Flush();
-        return lines.Length;
+        run.Print(table);
+        return 0;
     }
 
     private static double? GuestCpu(Usage? before, Usage now)

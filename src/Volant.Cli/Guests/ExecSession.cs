@@ -8,8 +8,9 @@ namespace Volant.Cli.Guests;
 /// <summary>A command in a guest with its streams on this program's, and perhaps a terminal.</summary>
 /// <param name="socket">The open WebSocket.</param>
 /// <param name="host">Streams and terminal.</param>
+/// <param name="warn">Told when standard input cannot be read.</param>
 /// <param name="name">VM, for messages.</param>
-internal sealed class ExecSession(WebSocketConnection socket, CliHost host, string name)
+internal sealed class ExecSession(WebSocketConnection socket, CliHost host, Action<string> warn, string name)
 {
     private const int Interrupt = 2; // SIGINT
 
@@ -43,9 +44,16 @@ internal sealed class ExecSession(WebSocketConnection socket, CliHost host, stri
 
     private async Task TypeAsync(bool forwardsInput, CancellationToken cancellationToken)
     {
-        if (forwardsInput)
+        try
         {
-            await Keyboard.PumpAsync(host.OpenInput(), watched: false, ExecChannels.Stdin, socket.SendAsync, cancellationToken);
+            if (forwardsInput)
+            {
+                await Keyboard.PumpAsync(host.OpenInput(), watched: false, ExecChannels.Stdin, socket.SendAsync, cancellationToken);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            warn($"Warning: standard input cannot be read and ends here: {e.Message}");
         }
 
         // The channel alone is the end of input.

@@ -35,13 +35,21 @@ internal sealed class RawTerminal : IDisposable
         }
 
         _disposed = true;
-        if (_host.OutputIsTerminal)
+        _interrupted.Dispose();
+        _mode.Dispose();
+        if (!_host.OutputIsTerminal)
+        {
+            return;
+        }
+
+        try
         {
             _host.Output.Write(_screen.IsOn ? [.. LeaveAlternate, .. Reset] : Reset);
         }
-
-        _interrupted.Dispose();
-        _mode.Dispose();
+        catch (IOException)
+        {
+            // The terminal is gone, and nothing is left to put right.
+        }
     }
 
     /// <summary>Knows from a stream of bytes, however it is cut, whether the alternate screen is on.</summary>

@@ -57,6 +57,7 @@ internal sealed class FakeDaemon : IAsyncDisposable
             }
         });
         var app = builder.Build();
+        app.UseWebSockets();
         var daemon = new FakeDaemon(app, directory);
         app.Run(async context =>
         {
