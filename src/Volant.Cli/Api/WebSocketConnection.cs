@@ -121,7 +121,7 @@ internal sealed class WebSocketConnection(HttpResponseMessage response, Stream s
             }
 
             Require(kind == 0 ? opcode is Text or Binary : opcode == 0, "a frame does not continue what was begun");
-            Require(size >= 0 && length + size <= MaxMessage, "a message has more than 1 MiB");
+            Require(size >= 0 && size <= MaxMessage - length, "a message has more than 1 MiB");
             kind = kind == 0 ? opcode : kind;
             if (_message.Length < length + size)
             {

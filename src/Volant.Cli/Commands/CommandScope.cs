@@ -91,8 +91,8 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
         return command;
     }
 
-    /// <summary>How results are printed.</summary>
-    public OutputFormat FormatOf(ParseResult parsed) => parsed.GetValue(OutputOption) switch
+    /// <summary>How results are printed; a command's own <c>--output</c> stands before the one of all.</summary>
+    public OutputFormat FormatOf(ParseResult parsed) => (OwnOutput(parsed) ?? parsed.GetValue(OutputOption)) switch
     {
         "json" => OutputFormat.Json,
         "yaml" => OutputFormat.Yaml,
@@ -110,6 +110,9 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
         Path(Setting(parsed, TlsCertOption, "VOLANT_TLS_CERT")),
         Path(Setting(parsed, TlsKeyOption, "VOLANT_TLS_KEY")),
         parsed.GetValue(TlsInsecureOption) || Host.Environment("VOLANT_TLS_INSECURE") == "1");
+
+    private static string? OwnOutput(ParseResult parsed) =>
+        parsed.CommandResult.Command.Options.OfType<Option<string?>>().FirstOrDefault(option => option.Name == "--output") is { } own ? parsed.GetValue(own) : null;
 
     private static Option<string?> TlsFile(string name, string description) => new(name) { Description = description, HelpName = "FILE", Recursive = true, Hidden = true };
 

@@ -30,24 +30,16 @@ internal static class VmsConfigCommands
             {
                 var config = await run.Client.GetConfigAsync(parsed.GetRequiredValue(name), cancellationToken);
                 var shown = parsed.GetValue(raw) ? config.Json.GetProperty("config") : config.Json;
-                switch (parsed.GetValue(output))
+                if (parsed.GetValue(output) is { } file and not ("table" or "json" or "yaml"))
                 {
-                    case null or "table" when !parsed.GetValue(raw):
-                        // A tree is no table; YAML is what people read most easily.
-                        JsonPrinter.Write(run.Output, shown, OutputFormat.Yaml);
-                        break;
-                    case "yaml":
-                        JsonPrinter.Write(run.Output, shown, OutputFormat.Yaml);
-                        break;
-                    case null or "table" or "json":
-                        JsonPrinter.Write(run.Output, shown);
-                        break;
-                    case { } file:
-                        WriteFile(Path.GetFullPath(file, run.Host.WorkingDirectory), shown);
-                        run.Talk.Say(string.Create(CultureInfo.InvariantCulture, $"Wrote version {config.Value.Version} to '{file}'."));
-                        break;
+                    WriteFile(Path.GetFullPath(file, run.Host.WorkingDirectory), shown);
+                    run.Talk.Say(string.Create(CultureInfo.InvariantCulture, $"Wrote version {config.Value.Version} to '{file}'."));
+                    return ExitCodes.Ok;
                 }
 
+                // A tree is no table: YAML is what people read most easily, JSON what 'config set' takes.
+                var asJson = run.Format == OutputFormat.Json || (run.Format == OutputFormat.Table && parsed.GetValue(raw));
+                JsonPrinter.Write(run.Output, shown, asJson ? OutputFormat.Json : OutputFormat.Yaml);
                 return ExitCodes.Ok;
             });
     }

@@ -100,7 +100,8 @@ internal static class VmsCpCommand
                 }
                 else
                 {
-                    await WriteFileAsync(body, local, name, cancellationToken);
+                    var mode = (await run.Client.FindFileAsync(vm, path, cancellationToken))?.Mode;
+                    await WriteFileAsync(body, local, name, mode, cancellationToken);
                 }
             }
             catch (Exception e) when (e is HttpRequestException or HttpIOException)
@@ -197,7 +198,7 @@ internal static class VmsCpCommand
             await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, name) { DataStream = spooled }, cancellationToken);
         }
 
-        private async Task WriteFileAsync(Stream body, string local, string name, CancellationToken cancellationToken)
+        private async Task WriteFileAsync(Stream body, string local, string name, string? mode, CancellationToken cancellationToken)
         {
             if (LinkStatus.Find(local) is { Kind: LinkKind.Directory })
             {
@@ -212,6 +213,11 @@ internal static class VmsCpCommand
                 {
                     await using var counted = new CountedStream(body, bytes => Draw(name, bytes));
                     await counted.CopyToAsync(file, cancellationToken);
+                }
+
+                if (mode is { Length: > 0 and <= 5 } && mode.All(c => c is >= '0' and <= '7'))
+                {
+                    File.SetUnixFileMode(part, (UnixFileMode)(Convert.ToInt32(mode, 8) & 0x1ff));
                 }
 
                 File.Move(part, local, overwrite: true);

@@ -59,7 +59,9 @@ public sealed class CopyTests : IDisposable
             tar.WriteEntry(new PaxTarEntry(TarEntryType.SymbolicLink, "./link") { LinkName = "/etc/shadow" });
             tar.WriteEntry(new PaxTarEntry(TarEntryType.Fifo, "./pipe"));
         });
-        await using var daemon = await FakeDaemon.StartAsync((context, seen) => seen.Target.EndsWith("dir", StringComparison.Ordinal) ? BytesAsync(context, archive, "application/x-tar") : BytesAsync(context, "new"u8.ToArray(), "application/octet-stream"));
+        await using var daemon = await FakeDaemon.StartAsync((context, seen) => seen.Target.Contains("/stat", StringComparison.Ordinal)
+            ? context.JsonAsync(200, """{"name":"f","type":"file","size":3,"mode":"4751","uid":0,"gid":0,"modified_at":"2026-03-01T12:00:00Z"}""")
+            : seen.Target.EndsWith("dir", StringComparison.Ordinal) ? BytesAsync(context, archive, "application/x-tar") : BytesAsync(context, "new"u8.ToArray(), "application/octet-stream"));
         await File.WriteAllTextAsync(Path.Combine(_directory.FullName, "f"), "old and longer", TestContext.Current.CancellationToken);
 
         var directory = await Cli(daemon).RunAsync("vms", "cp", "web:/srv/dir", "out");
@@ -72,6 +74,7 @@ public sealed class CopyTests : IDisposable
         Assert.Equal("/etc/shadow", new FileInfo(Path.Combine(_directory.FullName, "out/link")).LinkTarget);
         Assert.Equal((ExitCodes.Ok, string.Empty), (file.ExitCode, file.Error));
         Assert.Equal("new", await File.ReadAllTextAsync(Path.Combine(_directory.FullName, "f"), TestContext.Current.CancellationToken));
+        Assert.Equal((UnixFileMode)0x1e9, File.GetUnixFileMode(Path.Combine(_directory.FullName, "f")));
         Assert.Equal(["f", "link", "out", "sub", "a"], Directory.EnumerateFileSystemEntries(_directory.FullName, "*", SearchOption.AllDirectories).Select(Path.GetFileName).OrderBy(name => name == "a").ThenBy(name => name, StringComparer.Ordinal));
     }
 

@@ -1,7 +1,10 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using Volant.Cli;
+using Volant.Cli.Api;
 
 namespace Volant.Tests.Cli;
 
@@ -150,6 +153,65 @@ public sealed class GuestSessionTests
 
         Assert.Equal(ExitCodes.Ok, result.ExitCode);
         Assert.Equal(large, output.ToArray());
+    }
+
+    /// <summary>Frames that no honest server sends: masked, reserved bits, sizes without end, an unknown kind, a continuation of nothing.</summary>
+    [Theory]
+    [InlineData("82 81 01 02 03 04 05")]
+    [InlineData("C2 00")]
+    [InlineData("82 7F FF FF FF FF FF FF FF FF")]
+    [InlineData("82 7F 7F FF FF FF FF FF FF FF")]
+    [InlineData("02 01 41 80 7F 7F FF FF FF FF FF FF FF")]
+    [InlineData("83 00")]
+    [InlineData("80 01 41")]
+    [InlineData("89 7E 00 80")]
+    [InlineData("82 05 01")]
+    [InlineData("")]
+    public async Task A_server_that_breaks_the_protocol_ends_the_session_and_restores_the_terminal(string frames)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var serving = ServeRawAsync(listener, Convert.FromHexString(frames.Replace(" ", string.Empty, StringComparison.Ordinal)));
+        var cli = new TestCli { Environment = { ["VOLANT_API_BASE"] = $"http://{listener.LocalEndpoint}" }, InputIsTerminal = true };
+
+        var result = await cli.RunAsync("vms", "exec", "-it", "web", "sh");
+
+        Assert.Equal(ExitCodes.Unreachable, result.ExitCode);
+        Assert.Contains("broke the connection", result.Error, StringComparison.Ordinal);
+        Assert.Equal(["raw", "restored"], cli.Terminal);
+        await serving;
+    }
+
+    [Fact]
+    public async Task A_handshake_with_a_wrong_answer_is_refused()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var serving = ServeRawAsync(listener, [], accept: "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+
+        var result = await new TestCli { Environment = { ["VOLANT_API_BASE"] = $"http://{listener.LocalEndpoint}" } }.RunAsync("vms", "exec", "web", "ls");
+
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
+        Assert.Contains("where a WebSocket was due", result.Error, StringComparison.Ordinal);
+        await serving;
+    }
+
+    private static async Task ServeRawAsync(TcpListener listener, byte[] frames, string? accept = null)
+    {
+        using var client = await listener.AcceptTcpClientAsync(TestContext.Current.CancellationToken);
+        await using var stream = client.GetStream();
+        var head = new StringBuilder();
+        var buffer = new byte[1];
+        while (!head.ToString().EndsWith("\r\n\r\n", StringComparison.Ordinal) && await stream.ReadAsync(buffer, TestContext.Current.CancellationToken) > 0)
+        {
+            head.Append((char)buffer[0]);
+        }
+
+        var key = head.ToString().Split("Sec-WebSocket-Key: ")[1].Split("\r\n")[0];
+        await stream.WriteAsync(
+            Encoding.ASCII.GetBytes($"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept ?? WebSocketConnection.AcceptOf(key)}\r\n\r\n"),
+            TestContext.Current.CancellationToken);
+        await stream.WriteAsync(frames, TestContext.Current.CancellationToken);
     }
 
     [Theory]
