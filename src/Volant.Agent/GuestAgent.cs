@@ -23,9 +23,9 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
     private readonly CancellationTokenSource _stopping = new();
     private readonly GuestDhcp? _dhcp = isInit && plan.Network is { Dhcp: true } network ? new GuestDhcp(network, plan.Hostname, console, clock) : null;
     private readonly ControlGroups? _groups = isInit ? new ControlGroups() : null;
-    private int _action = -1;
     private readonly AgentStatus _status = new(clock);
     private readonly OutputLog _log = new(clock);
+    private int _action = -1;
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
@@ -38,7 +38,8 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
             _status.Note(problem);
         }
 
-        var (supervisor, passThrough) = Prepare();
+        // Orphans are collected whether there is a workload or not.
+        var (supervisor, passThrough) = Prepare(new ChildReaper(isInit, _groups is null ? null : _groups.Place));
         using var ownSupervisor = supervisor;
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
@@ -88,14 +89,14 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         }
     }
 
-    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare()
+    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare(ChildReaper reaper)
     {
         try
         {
             var manifest = ManifestSource.Read(plan.Manifest, plan.ManifestFile);
             var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
             var supervisor = new WorkloadSupervisor(
-                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit, _groups is null ? null : _groups.Place), _status, console, _log, clock);
+                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), reaper, _status, console, _log, clock);
             return (supervisor, new PassThrough(target, _status, clock));
         }
         catch (FormatException e)

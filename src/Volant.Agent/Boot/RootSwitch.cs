@@ -53,7 +53,13 @@ internal static class RootSwitch
 
             DeleteTree("/", LinkStatus.Find("/")!.Value.FileSystem, self);
             Mounts.SwitchRoot(root);
-            IReadOnlyList<string> all = [.. problems, .. EarlyMounts.MountFirst(), .. EarlyMounts.MountRun()];
+            IReadOnlyList<string> all = [.. problems, .. EarlyMounts.MountFirst()];
+            if (EarlyMounts.MountRun() is [var unmounted, ..])
+            {
+                // What is left there may be secret, and must not come to lie on the disk.
+                throw new IOException(unmounted);
+            }
+
             Leave(manifest, all);
             File.Create(Program).Dispose();
             Mounts.Mount("/proc/self/exe", Program, null, MountOptions.Bind);

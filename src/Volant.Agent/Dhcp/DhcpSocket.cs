@@ -54,9 +54,10 @@ internal sealed class DhcpSocket : IDisposable
                     return received.ReceivedBytes;
                 }
             }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.HostUnreachable or SocketError.NetworkUnreachable or SocketError.MessageSize)
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.HostUnreachable or SocketError.NetworkUnreachable
+                or SocketError.NetworkDown or SocketError.MessageSize)
             {
-                // What became of an earlier message, or one that is too long for DHCP: the next may be good.
+                // What became of an earlier message, or one that is too long for DHCP: the next may be good. Each is told once.
             }
         }
     }

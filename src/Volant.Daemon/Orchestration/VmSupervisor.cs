@@ -131,12 +131,13 @@ internal sealed partial class VmSupervisor(
                 var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
                 (silentSince, silences, run.AgentSeen) = (clock.GetTimestamp(), 0, true);
                 revision = state.Revision;
-                clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);
                 if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
                     ready = state.Ready;
                     await PublishReadyAsync(run, vm, ready, state.Workload.Message);
                 }
+
+                clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);
             }
             catch (OperationCanceledException)
             {
