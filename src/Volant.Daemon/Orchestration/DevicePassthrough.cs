@@ -1,6 +1,7 @@
 using System.Globalization;
 using Volant.Contracts;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Store;
 
@@ -61,7 +62,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <exception cref="VolantException"><c>invalid_request</c> or <c>device_not_found</c>.</exception>
     public VfioDeviceInfo GetInfo(VfioDeviceRequest request)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request));
+        Reject(DeviceRules.Validate(request));
         var device = Get(request.PciAddress!);
         return new VfioDeviceInfo
         {
@@ -77,7 +78,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <summary>Whether devices could be bound now, and everything that stands against it.</summary>
     public VfioValidation Validate(VfioDevicesRequest request)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request));
+        Reject(DeviceRules.Validate(request));
         var plan = Plan(request.PciAddresses!, request.Allowlist ?? []);
         var holders = store.ListDeviceHolders();
         List<string> errors =
@@ -94,7 +95,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <exception cref="VolantException"><c>unsupported</c>: no IOMMU; <c>device_not_found</c>.</exception>
     public IReadOnlyList<VfioGroup> ListGroups(VfioDevicesRequest request)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request, required: false));
+        Reject(DeviceRules.Validate(request, required: false));
         var groups = request.PciAddresses is { Count: > 0 } addresses
             ? addresses.Select(address => GroupOf(Get(address))).Distinct().Select(group => bus.FindGroup(group)).OfType<IommuGroup>()
             : bus.HasIommu ? bus.ListGroups() : throw WithoutIommu(null);
@@ -105,7 +106,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <exception cref="VolantException"><c>device_not_bound</c>; <c>device_unavailable</c>: there is no such node.</exception>
     public VfioGroupPaths GetGroupPaths(VfioDevicesRequest request)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request));
+        Reject(DeviceRules.Validate(request));
         var devices = request.PciAddresses!.Select(Get).ToList();
         if (devices.Find(device => device.Driver != VfioBinder.Driver) is { } unbound)
         {
@@ -123,7 +124,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <param name="cancellationToken">Stops the caller from waiting.</param>
     public Task<VfioBinding> BindAsync(VfioDevicesRequest request, CancellationToken cancellationToken)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request));
+        Reject(DeviceRules.Validate(request));
         return AloneAsync(async () =>
         {
             var addresses = Resolve(request.PciAddresses!, request.Allowlist ?? [], "pci_addresses");
@@ -151,7 +152,7 @@ internal sealed partial class DevicePassthrough(PciBus bus, VfioBinder binder, V
     /// <inheritdoc cref="BindAsync(VfioDevicesRequest, CancellationToken)"/>
     public Task<VfioUnbinding> UnbindAsync(VfioDevicesRequest request, CancellationToken cancellationToken)
     {
-        Reject(Contracts.Manifests.DeviceRules.Validate(request));
+        Reject(DeviceRules.Validate(request));
         return AloneAsync(async () =>
         {
             var leases = FindPinned(request.PciAddresses!);
