@@ -5,6 +5,7 @@ using Volant.Contracts.Api;
 using Volant.Daemon.Api;
 using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
+using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Hypervisors.Qemu;
@@ -67,6 +68,7 @@ internal static class DaemonHost
         app.MapConsole();
         app.MapDevTools();
         app.MapEvents();
+        app.MapVfio();
         app.MapAgentProxy();
         return app;
     }
@@ -144,6 +146,9 @@ internal static class DaemonHost
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
+        services.AddSingleton(_ => new PciBus("/"));
+        services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
+        services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
         services.AddSingleton<HostResources>();
         services.AddSingleton<LogHub>();

@@ -90,4 +90,7 @@ public static class Errno
 
     /// <summary>EINPROGRESS: a connection is being made.</summary>
     public const int InProgress = 115;
+
+    /// <summary>ENOMEDIUM: a drive without a medium.</summary>
+    public const int NoMedium = 123;
 }

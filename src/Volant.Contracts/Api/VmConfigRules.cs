@@ -56,6 +56,7 @@ public static class VmConfigRules
 
         ManifestRules.ValidateResources(faults, "resources", config.Resources, required: false);
         ManifestRules.ValidateNetwork(faults, "network", config.Network);
+        DeviceRules.Validate(faults, "devices", config.Devices);
         ManifestRules.ValidateMedia(faults, "initramfs", config.Initramfs);
         ManifestRules.ValidateMedia(faults, "rootfs", config.Rootfs);
         if (config.KernelCmdline is { } words)

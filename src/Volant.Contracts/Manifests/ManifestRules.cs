@@ -78,6 +78,7 @@ public static class ManifestRules
                 Target = Trim(disk.Target),
             }).ToArray(),
             Network = NormaliseNetwork(manifest.Network),
+            Devices = DeviceRules.Normalise(manifest.Devices),
             Actions = manifest.Actions?.ToDictionary(
                 action => action.Key.Trim(),
                 action => action.Value is null ? null! : action.Value with { Method = Trim(action.Value.Method)?.ToUpperInvariant(), Path = Trim(action.Value.Path) },
@@ -127,6 +128,7 @@ public static class ManifestRules
 
         ValidateDisks(faults, manifest.Disks ?? []);
         ValidateNetwork(faults, "network", manifest.Network);
+        DeviceRules.Validate(faults, "devices", manifest.Devices);
         ValidateActions(faults, manifest.Actions);
         if (manifest.HealthCheck is { } check)
         {

@@ -196,6 +196,9 @@ internal static class OpenApiDetails
             "setPluginEnabled" => """{"enabled": false}""",
             "callMCP" => """{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_vms", "arguments": {"status": "running"}}}""",
             "createArtifact" => """{"version": "1.0.0", "artifact_name": "model", "kind": "disk", "source_url": "https://images.example/model.img", "format": "raw"}""",
+            "getVFIODeviceInfo" => """{"pci_address": "0000:01:00.0"}""",
+            "validateVFIODevices" or "bindVFIODevices" => """{"pci_addresses": ["0000:01:00.0"], "allowlist": ["10de:*"]}""",
+            "listIOMMUGroups" or "unbindVFIODevices" or "getVFIOGroupPaths" => """{"pci_addresses": ["0000:01:00.0"]}""",
             "installPlugin" => """
                 {"schema_version": "1.0", "name": "hello", "version": "1.0.0", "resources": {"cpu_cores": 1, "memory_mb": 256},
                  "workload": {"type": "http", "entrypoint": ["/bin/hello"], "base_url": "http://127.0.0.1:8080"}, "initramfs": {"url": "/var/lib/volant/images/hello.cpio.gz"}}

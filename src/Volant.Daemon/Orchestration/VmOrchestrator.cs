@@ -54,7 +54,7 @@ internal sealed partial class VmOrchestrator(
     public VmConfig CheckConfig(VmConfig config)
     {
         var normal = LaunchPlan.Normalise(config);
-        LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        resources.ResolveDevices(LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib));
         return normal;
     }
 
@@ -177,9 +177,10 @@ internal sealed partial class VmOrchestrator(
         RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
+        var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try
@@ -216,7 +217,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, HypervisorCapabilities capabilities)
+    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, IReadOnlyList<string> devices, HypervisorCapabilities capabilities)
     {
         var uid = Guid.CreateVersion7();
         var paths = resources.PathsOf(uid);
@@ -237,7 +238,8 @@ internal sealed partial class VmOrchestrator(
             Directory = paths.Directory,
             SerialSocket = paths.SerialSocket,
             Config = config,
-            Resources = resources.Needed(uid, plan.NetworkMode),
+            Resources = resources.Needed(uid, plan.NetworkMode, devices),
+            Devices = devices,
         };
     }
 
@@ -250,8 +252,9 @@ internal sealed partial class VmOrchestrator(
         {
             var config = store.GetConfig(vm.Id);
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
+            var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, automatic), CancellationToken.None);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic), CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -272,7 +275,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, bool automatic) => new()
+    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, IReadOnlyList<string> devices, bool automatic) => new()
     {
         Plugin = plan.Plugin,
         Runtime = plan.Runtime,
@@ -282,7 +285,8 @@ internal sealed partial class VmOrchestrator(
         CpuCores = plan.CpuCores,
         MemoryMib = plan.MemoryMib,
         KernelCmdline = plan.KernelWords ?? string.Empty,
-        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode),
+        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode, devices),
+        Devices = devices,
         Automatic = automatic,
     };
 
@@ -295,7 +299,7 @@ internal sealed partial class VmOrchestrator(
     {
         var began = clock.GetTimestamp();
         var paths = resources.PathsOf(vm.Vm.Uid);
-        var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        var nic = await resources.AcquireAsync(vm, plan, paths, CancellationToken.None);
         Instruments.RecordBoot(clock, began, "network");
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();

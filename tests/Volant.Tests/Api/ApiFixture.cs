@@ -12,8 +12,10 @@ using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Daemon;
+using Volant.Daemon.Devices;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
+using Volant.Tests.Devices;
 using Volant.Tests.Guests;
 using Volant.Tests.Orchestration;
 
@@ -49,6 +51,7 @@ internal sealed class ApiFixture : IAsyncDisposable
         }
 
         Options = DaemonEnvironment.Read(variables);
+        Host = new FakeHost(Path.Combine(Root, "host"));
     }
 
     public string Root { get; } = Directory.CreateTempSubdirectory("vt-api-").FullName;
@@ -63,6 +66,9 @@ internal sealed class ApiFixture : IAsyncDisposable
     public FakeNetwork Network { get; } = new();
 
     public FakeLauncher Launcher { get; } = new();
+
+    /// <summary>The PCI devices; none at first, and no IOMMU.</summary>
+    public FakeHost Host { get; }
 
     /// <summary>What the daemon logged as an error.</summary>
     public ErrorLog Log { get; } = new();
@@ -174,7 +180,11 @@ internal sealed class ApiFixture : IAsyncDisposable
         {
             services.RemoveAll<IHostNetwork>();
             services.RemoveAll<IHypervisorLauncher>();
+            services.RemoveAll<PciBus>();
+            services.RemoveAll<VfioBinder>();
             services.RemoveAll<ILoggerProvider>();
+            services.AddSingleton(Host.Bus);
+            services.AddSingleton(Host.Binder);
             services.AddSingleton<ILoggerProvider>(Log);
             services.AddSingleton<IHostNetwork>(Network);
             services.AddSingleton<IHypervisorLauncher>(Launcher);
