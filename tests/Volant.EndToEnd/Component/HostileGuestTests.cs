@@ -122,6 +122,8 @@ public sealed class HostileGuestTests : IAsyncLifetime
     /// <summary>Accepts connections and answers the first request of each with the same bytes (RFC 9113).</summary>
     private sealed class RawAgent : IDisposable
     {
+        private static readonly byte[] Settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
         private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
         public RawAgent(string path, string what)
@@ -152,6 +154,15 @@ public sealed class HostileGuestTests : IAsyncLifetime
             }
         }
 
+        private static byte[] BytesOf(string what) => what switch
+        {
+            // HEADERS on stream 1, END_HEADERS, ":status: 101" as a literal with the name from the static table.
+            "switches protocols" => [.. Settings, 0, 0, 5, 1, 4, 0, 0, 0, 1, 0x08, 3, .. "101"u8],
+            "breaks the framing" => [.. Settings, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            "says nothing" => Settings,
+            _ => [],
+        };
+
         private static async Task AnswerAsync(Socket client, string what)
         {
             try
@@ -160,15 +171,7 @@ public sealed class HostileGuestTests : IAsyncLifetime
                 {
                     var buffer = new byte[64 * 1024];
                     await client.ReceiveAsync(buffer);
-                    byte[] settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-                    byte[] answer = what switch
-                    {
-                        // HEADERS on stream 1, END_HEADERS, ":status: 101" as a literal with the name from the static table.
-                        "switches protocols" => [.. settings, 0, 0, 5, 1, 4, 0, 0, 0, 1, 0x08, 3, .. "101"u8],
-                        "breaks the framing" => [.. settings, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-                        "says nothing" => settings,
-                        _ => [],
-                    };
+                    var answer = BytesOf(what);
                     await client.SendAsync(answer);
                     while (answer.Length > 0 && await client.ReceiveAsync(buffer) > 0)
                     {
