@@ -216,12 +216,10 @@ public sealed class ResourceCommandTests
     {
         public TaskCompletionSource<string> Line { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-        public override void Write(ReadOnlySpan<byte> buffer)
+        public override void Write(byte[] buffer, int offset, int count)
         {
-            base.Write(buffer);
-            Line.TrySetResult(System.Text.Encoding.UTF8.GetString(buffer));
+            base.Write(buffer, offset, count);
+            Line.TrySetResult(System.Text.Encoding.UTF8.GetString(buffer, offset, count));
         }
     }
 }
