@@ -1,4 +1,5 @@
 using Volant.Agent.Boot;
+using Volant.Agent.Dhcp;
 using Volant.Agent.Transport;
 using Volant.Agent.Http;
 using Volant.Agent.Power;
@@ -14,30 +15,37 @@ namespace Volant.Agent;
 /// <param name="clock">The clock.</param>
 internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console, TimeProvider clock) : IDisposable
 {
+    /// <summary>How long the workload waits for the guest's first address; it starts without one then, and the address comes when it comes.</summary>
+    private static readonly TimeSpan AddressWait = TimeSpan.FromSeconds(5);
+
     private static readonly TimeSpan DrainTime = TimeSpan.FromMilliseconds(500);
 
     private readonly CancellationTokenSource _stopping = new();
-    private int _action = -1;
+    private readonly GuestDhcp? _dhcp = isInit && plan.Network is { Dhcp: true } network ? new GuestDhcp(network, plan.Hostname, console, clock) : null;
+    private readonly ControlGroups? _groups = isInit ? new ControlGroups() : null;
     private readonly AgentStatus _status = new(clock);
     private readonly OutputLog _log = new(clock);
+    private int _action = -1;
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
     /// <returns>What was asked for.</returns>
     public async Task<PowerAction> RunAsync(IReadOnlyList<string> problems)
     {
-        foreach (var problem in problems)
+        foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
         {
             console.Say(problem);
             _status.Note(problem);
         }
 
-        var (supervisor, passThrough) = Prepare();
+        // Orphans are collected whether there is a workload or not.
+        var (supervisor, passThrough) = Prepare(new ChildReaper(isInit, _groups is null ? null : _groups.Place));
         using var ownSupervisor = supervisor;
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
-        var workload = supervisor?.RunAsync(_stopping.Token) ?? Task.CompletedTask;
+        var dhcp = _dhcp?.RunAsync(_status.Refresh, _stopping.Token) ?? Task.CompletedTask;
+        var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor);
         using var server = new AgentServer(console);
         await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), new ClockRoute(told => GuestClock.Apply(told, clock), console), passThrough, ShutDown), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
@@ -45,6 +53,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;
+        await dhcp;
 
         // Whoever follows the log gets the rest of it, and the end.
         _log.Complete();
@@ -55,6 +64,18 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
+
+    private async Task RunWorkloadAsync(WorkloadSupervisor supervisor)
+    {
+        if (_dhcp is not null)
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+            await Task.WhenAny(_dhcp.First, Task.Delay(AddressWait, clock, limit.Token));
+            await limit.CancelAsync();
+        }
+
+        await supervisor.RunAsync(_stopping.Token);
+    }
 
     private void ShutDown(PowerAction action, string why)
     {
@@ -68,14 +89,14 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         }
     }
 
-    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare()
+    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare(ChildReaper reaper)
     {
         try
         {
-            var manifest = ManifestSource.Read(plan.Manifest);
+            var manifest = ManifestSource.Read(plan.Manifest, plan.ManifestFile);
             var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
             var supervisor = new WorkloadSupervisor(
-                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit), _status, console, _log, clock);
+                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), reaper, _status, console, _log, clock);
             return (supervisor, new PassThrough(target, _status, clock));
         }
         catch (FormatException e)

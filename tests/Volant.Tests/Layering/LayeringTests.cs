@@ -15,10 +15,11 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, string[]> MayUse = new(StringComparer.Ordinal)
     {
         ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors", "Logs", "Telemetry"],
-        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Telemetry"],
+        ["Orchestration"] = ["Hypervisors", "Networking", "Devices", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Telemetry"],
         ["Plugins"] = ["Store"],
         ["Hypervisors"] = [],
         ["Networking"] = [],
+        ["Devices"] = [],
         ["Artifacts"] = [],
         ["Guests"] = [],
         ["Logs"] = ["Guests"],
