@@ -22,10 +22,7 @@ public sealed class VfioTests : IAsyncLifetime
         var made = await Command.RunAsync([Path.Combine(Workspace.Root, "scripts", "host-kernel.sh"), kernel], TimeSpan.FromSeconds(240));
         Assert.SkipUnless(made.ExitCode == 0, $"the distribution's full kernel cannot be had here: {made.Error}");
         Assert.SkipUnless(File.Exists("/usr/bin/busybox"), "there is no /usr/bin/busybox");
-        var linked = await Command.RunAsync(["ldd", Workspace.Program("volantd")]);
-        Assert.True(linked.ExitCode == 0, linked.ToString());
-        var libraries = linked.Output.Split((char[])[' ', '\t', '\n'], StringSplitOptions.RemoveEmptyEntries).Where(word => word.StartsWith('/')).ToList();
-        _host = new PassthroughHost(kernel, libraries);
+        _host = new PassthroughHost(kernel, await LibrariesAsync());
         Leftovers.Add(this, () =>
         {
             _host.Dispose();
@@ -76,6 +73,16 @@ public sealed class VfioTests : IAsyncLifetime
         Assert.True(unbound.Success, unbound.Message);
         Assert.Equal("e1000e", (await InfoAsync(PassthroughHost.SpareCard)).Driver);
         Assert.Equal(ErrorCodes.DeviceNotBound, (await PostAsync("group-paths", spare, 409, ContractsJson.Default.Problem)).Code);
+    }
+
+    /// <summary>What volantd is linked with, and the TLS library that it opens by itself.</summary>
+    private static async Task<IReadOnlyList<string>> LibrariesAsync()
+    {
+        var tls = new[] { "/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib64/libssl.so.3" }.FirstOrDefault(File.Exists);
+        Assert.SkipWhen(tls is null, "there is no libssl.so.3 where it is looked for");
+        var linked = await Command.RunAsync(["ldd", Workspace.Program("volantd"), tls]);
+        Assert.True(linked.ExitCode == 0, linked.ToString());
+        return [.. linked.Output.Split((char[])[' ', '\t', '\n'], StringSplitOptions.RemoveEmptyEntries).Where(word => word.StartsWith('/') && !word.EndsWith(':')).Append(tls).Distinct(StringComparer.Ordinal)];
     }
 
     private Task<VfioDeviceInfo> InfoAsync(string address) => PostAsync("info", $$"""{"pci_address": "{{address}}"}""", 200, ContractsJson.Default.VfioDeviceInfo);
