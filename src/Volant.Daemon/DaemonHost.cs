@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Api;
+using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
@@ -36,7 +37,6 @@ internal static class DaemonHost
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
-        builder.Services.AddRateLimits(options);
         ConfigureParts(builder.Services, options);
         customize?.Invoke(builder.Services);
 
@@ -48,7 +48,8 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
-        app.UseRateLimiter();
+        var limits = app.Services.GetRequiredService<RateLimits>();
+        app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
         app.MapOpenApi("/openapi");
         app.MapReference();
@@ -61,6 +62,7 @@ internal static class DaemonHost
         app.MapDeployments();
         app.MapPluginArtifacts();
         app.MapActions();
+        app.MapMcpAndCommands();
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
@@ -119,6 +121,8 @@ internal static class DaemonHost
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
+        services.AddSingleton<ActionTargets>();
+        services.AddMcp();
         services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
@@ -129,6 +133,7 @@ internal static class DaemonHost
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton<AccessControl>();
+        services.AddSingleton<RateLimits>();
         services.AddSingleton<HostLoad>();
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();

@@ -76,6 +76,9 @@ public static class Errno
     /// <summary>EOPNOTSUPP: the object does not support it.</summary>
     public const int NotSupported = 95;
 
+    /// <summary>EADDRNOTAVAIL: no interface has the address.</summary>
+    public const int AddressNotAvailable = 99;
+
     /// <summary>ECONNABORTED: the peer left before it was accepted.</summary>
     public const int ConnectionAborted = 103;
 

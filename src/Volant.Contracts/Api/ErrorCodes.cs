@@ -111,6 +111,24 @@ public static class ErrorCodes
     /// <summary>503: the host network could not be changed.</summary>
     public const string NetworkUnavailable = "network_unavailable";
 
+    /// <summary>404: there is no such file in the guest.</summary>
+    public const string FileNotFound = "file_not_found";
+
+    /// <summary>409: the file in the guest is something else than the request needs, is not empty, or cannot be changed.</summary>
+    public const string FileConflict = "file_conflict";
+
+    /// <summary>422: the command could not be started in the guest.</summary>
+    public const string ExecFailed = "exec_failed";
+
+    /// <summary>409: the guest has its identity already.</summary>
+    public const string AlreadyIdentified = "already_identified";
+
+    /// <summary>502: nothing listens on that port in the guest.</summary>
+    public const string ConnectionRefused = "connection_refused";
+
+    /// <summary>502: the guest's kernel failed the operation.</summary>
+    public const string GuestError = "guest_error";
+
     /// <summary>502: the agent could not be reached.</summary>
     public const string AgentUnreachable = "agent_unreachable";
 

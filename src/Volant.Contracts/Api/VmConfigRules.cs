@@ -51,7 +51,7 @@ public static class VmConfigRules
         var faults = new FaultList();
         if (config.Runtime is not null)
         {
-            faults.Text("runtime", config.Runtime, 128);
+            faults.Word("runtime", config.Runtime, 128);
         }
 
         ManifestRules.ValidateResources(faults, "resources", config.Resources, required: false);

@@ -112,7 +112,7 @@ public static class ManifestRules
         faults.OneOf("schema_version", manifest.SchemaVersion, SchemaVersions);
         faults.Require(Names.IsPluginName(manifest.Name), "name", "must be 1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit");
         faults.Text("version", manifest.Version, 128);
-        faults.Text("runtime", manifest.Runtime, 128);
+        faults.Word("runtime", manifest.Runtime, 128);
         foreach (var (key, _) in (manifest.Labels ?? NoText).Where(label => label.Value is null))
         {
             faults.Add($"labels.{key}", "must be a text");

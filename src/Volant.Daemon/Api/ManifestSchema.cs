@@ -39,6 +39,8 @@ internal static class ManifestSchema
             Member(manifest, text).MaxLength = 128;
         }
 
+        Pattern(manifest, "runtime", "^[^\\u0000-\\u0020\"\\u007f-\\u009f]+$");
+
         Member(manifest, "actions").MaxProperties = 256;
         var workload = find("Workload");
         Require(workload, "type", "entrypoint", "base_url");

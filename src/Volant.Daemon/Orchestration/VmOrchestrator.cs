@@ -29,8 +29,11 @@ internal sealed partial class VmOrchestrator(
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
-    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
-    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to power off when nobody says otherwise, in seconds.</summary>
+    public const int DefaultGraceSeconds = 10;
+
+    /// <summary>The same as a time.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(DefaultGraceSeconds);
 
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";
@@ -322,9 +325,18 @@ internal sealed partial class VmOrchestrator(
 
         run.StopAskedBy = askedBy;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
+        await EndAsync(owner, run, grace);
+        return await supervisor.EndRunAsync(owner, run);
+    }
+
+    /// <summary>Asks the guest to power off, and ends the hypervisor when it has not after <paramref name="grace"/>.</summary>
+    private async Task EndAsync(VmOwner owner, VmRun run, TimeSpan grace)
+    {
+        var asking = Task.CompletedTask;
         if (grace > TimeSpan.Zero)
         {
-            await AskToPowerOffAsync(owner, run);
+            // The guest's time runs from now on: one that does not even take the question gets no more of it (reliability G05).
+            asking = AskToPowerOffAsync(owner, run, grace / 2 < AskTimeout ? grace / 2 : AskTimeout);
             try
             {
                 await run.Process.Exited.WaitAsync(grace, clock);
@@ -336,14 +348,15 @@ internal sealed partial class VmOrchestrator(
         }
 
         await run.Process.KillAsync();
-        return await supervisor.EndRunAsync(owner, run);
+        await asking;
     }
 
-    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run)
+    /// <summary>Asks the agent, and after <paramref name="patience"/> the hypervisor, which has as long.</summary>
+    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run, TimeSpan patience)
     {
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Guest.ShutdownAsync(timeout.Token);
             return;
         }
@@ -354,7 +367,7 @@ internal sealed partial class VmOrchestrator(
 
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Process.RequestPowerOffAsync(timeout.Token);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
@@ -434,20 +447,7 @@ internal sealed partial class VmOrchestrator(
         if (vm.Vm.Status == VmStatus.Stopping)
         {
             run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
-            await AskToPowerOffAsync(owner, run);
-            _ = EndAfterGraceAsync(run);
-        }
-    }
-
-    private async Task EndAfterGraceAsync(VmRun run)
-    {
-        try
-        {
-            await run.Process.Exited.WaitAsync(DefaultGrace, clock);
-        }
-        catch (TimeoutException)
-        {
-            await run.Process.KillAsync();
+            _ = EndAsync(owner, run, DefaultGrace);
         }
     }
 

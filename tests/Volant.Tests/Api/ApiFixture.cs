@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
@@ -20,7 +21,7 @@ using Volant.Tests.Orchestration;
 
 namespace Volant.Tests.Api;
 
-/// <summary>The whole daemon in this process, served over a unix socket, with stand-ins for network and hypervisor only.</summary>
+/// <summary>The whole daemon in this process, served over a unix socket unless told otherwise, with stand-ins for network and hypervisor only.</summary>
 /// <remarks>Every launched VM is a real process with an agent behind its guest channel, so that it becomes ready.</remarks>
 internal sealed class ApiFixture : IAsyncDisposable
 {
@@ -56,6 +57,9 @@ internal sealed class ApiFixture : IAsyncDisposable
     public string Root { get; } = Directory.CreateTempSubdirectory("vt-api-").FullName;
 
     public string Socket => Path.Combine(Root, "api.sock");
+
+    /// <summary>Where it listens when <c>VOLANT_API_LISTEN</c> is an address, for clients that cannot use a unix socket. Changes with a restart when its port is 0.</summary>
+    public Uri Address => new(Assert.Single(_app!.Urls));
 
     public DaemonOptions Options { get; }
 
@@ -143,10 +147,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     /// <summary>A raw connection to the API.</summary>
     public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        EndPoint target = Options.Listen.EndPoint is null ? new UnixDomainSocketEndPoint(Socket) : new IPEndPoint(IPAddress.Parse(Address.Host), Address.Port);
+        var socket = new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+            await socket.ConnectAsync(target, cancellationToken);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch

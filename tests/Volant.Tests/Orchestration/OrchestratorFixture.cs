@@ -82,6 +82,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     /// <summary>Forgets everything in memory and starts again from the store and the host, as after a kill of the daemon.</summary>
     public async Task RestartAsync()
     {
+        // Otherwise what follows the runs goes on beside that of the next daemon.
+        await Owners.DisposeAsync();
         await Database.DisposeAsync();
         Open();
         await Recovery.StartAsync(TestContext.Current.CancellationToken);
@@ -105,6 +107,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Recovery.StopAsync(CancellationToken.None);
         await Restarts.StopAsync(CancellationToken.None);
         Events.Dispose();
+        await Owners.DisposeAsync();
         Devices.Dispose();
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
