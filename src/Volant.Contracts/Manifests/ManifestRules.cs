@@ -53,14 +53,7 @@ public static class ManifestRules
                 Checksum = NormaliseChecksum(rootfs.Checksum),
                 Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
             },
-            Disks = manifest.Disks?.Select(disk => disk is null ? null! : disk with
-            {
-                Name = Trim(disk.Name),
-                Source = Trim(disk.Source),
-                Checksum = NormaliseChecksum(disk.Checksum),
-                Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
-                Target = Trim(disk.Target),
-            }).ToArray(),
+            Disks = manifest.Disks?.Select(NormaliseDisk).ToArray(),
             Network = NormaliseNetwork(manifest.Network),
             Devices = DeviceRules.Normalise(manifest.Devices),
             Actions = manifest.Actions?.ToDictionary(
@@ -105,6 +98,15 @@ public static class ManifestRules
     {
         Url = Trim(media.Url),
         Checksum = NormaliseChecksum(media.Checksum),
+    };
+
+    private static ManifestDisk NormaliseDisk(ManifestDisk? disk) => disk is null ? null! : disk with
+    {
+        Name = Trim(disk.Name),
+        Source = Trim(disk.Source),
+        Checksum = NormaliseChecksum(disk.Checksum),
+        Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
+        Target = Trim(disk.Target),
     };
 
     /// <summary>Returns every broken rule of a normalised manifest; empty when it is valid.</summary>
