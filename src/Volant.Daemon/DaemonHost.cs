@@ -63,6 +63,9 @@ internal static class DaemonHost
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
+        app.MapExec();
+        app.MapFiles();
+        app.MapTunnel();
         app.MapDevTools();
         app.MapEvents();
         app.MapAgentProxy();

@@ -76,7 +76,7 @@ internal static class SystemEndpoints
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
             Kvm = hypervisor?.Kvm ?? false,
-            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "restart-policies", "rolling-updates"],
+            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "exec", "files", "restart-policies", "rolling-updates", "tunnel"],
         });
     }
 }
