@@ -1,5 +1,6 @@
 using Volant.Agent.Boot;
 using Volant.Agent.Commands;
+using Volant.Agent.Dhcp;
 using Volant.Agent.Transport;
 using Volant.Agent.Http;
 using Volant.Agent.Identity;
@@ -17,26 +18,33 @@ namespace Volant.Agent;
 /// <param name="clock">The clock.</param>
 internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console, TimeProvider clock) : IDisposable
 {
+    /// <summary>How long the workload waits for the guest's first address; it starts without one then, and the address comes when it comes.</summary>
+    private static readonly TimeSpan AddressWait = TimeSpan.FromSeconds(5);
+
     private static readonly TimeSpan DrainTime = TimeSpan.FromMilliseconds(500);
 
     private readonly CancellationTokenSource _stopping = new();
-    private int _action = -1;
+    private readonly GuestDhcp? _dhcp = isInit && plan.Network is { Dhcp: true } network ? new GuestDhcp(network, plan.Hostname, console, clock) : null;
+    private readonly ControlGroups? _groups = isInit ? new ControlGroups() : null;
     private readonly AgentStatus _status = new(clock);
     private readonly OutputLog _log = new(clock);
+    private int _action = -1;
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
     /// <returns>What was asked for.</returns>
     public async Task<PowerAction> RunAsync(IReadOnlyList<string> problems)
     {
-        foreach (var problem in problems)
+        foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
         {
             console.Say(problem);
             _status.Note(problem);
         }
 
         var gate = new Gate(plan.IsGated, _status.SetGated);
-        var reaper = new ChildReaper(isInit);
+
+        // Orphans are collected whether there is a workload or not.
+        var reaper = new ChildReaper(isInit, _groups is null ? null : _groups.Place);
         var users = new UserDatabase();
         var (manifest, command, target) = ReadManifest(users);
         var supervisor = command is null ? null : Prepare(manifest!, command, target, reaper);
@@ -44,6 +52,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
+        var dhcp = _dhcp?.RunAsync(_status.Refresh, _stopping.Token) ?? Task.CompletedTask;
         var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor, gate);
         using var server = new AgentServer(console);
         var surface = new AgentSurface
@@ -65,6 +74,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;
+        await dhcp;
 
         // Whoever follows the log gets the rest of it, and the end.
         _log.Complete();
@@ -75,18 +85,6 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
-
-    private void ShutDown(PowerAction action, string why)
-    {
-        // The first one decides.
-        if (Interlocked.CompareExchange(ref _action, (int)action, -1) == -1)
-        {
-            console.Say($"shutting down: {why}");
-
-            // Not on the caller's thread: it may be a request or a signal handler, and the workload is stopped by what follows.
-            ThreadPool.UnsafeQueueUserWorkItem(static stopping => stopping.Cancel(), _stopping, preferLocal: false);
-        }
-    }
 
     private async Task RunWorkloadAsync(WorkloadSupervisor supervisor, Gate gate)
     {
@@ -100,14 +98,33 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
             // The guest ends without ever having been somebody; the supervisor says so.
         }
 
+        if (_dhcp is not null)
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+            await Task.WhenAny(_dhcp.First, Task.Delay(AddressWait, clock, limit.Token));
+            await limit.CancelAsync();
+        }
+
         await supervisor.RunAsync(_stopping.Token);
+    }
+
+    private void ShutDown(PowerAction action, string why)
+    {
+        // The first one decides.
+        if (Interlocked.CompareExchange(ref _action, (int)action, -1) == -1)
+        {
+            console.Say($"shutting down: {why}");
+
+            // Not on the caller's thread: it may be a request or a signal handler, and the workload is stopped by what follows.
+            ThreadPool.UnsafeQueueUserWorkItem(static stopping => stopping.Cancel(), _stopping, preferLocal: false);
+        }
     }
 
     private (PluginManifest? Manifest, WorkloadCommand? Command, WorkloadTarget? Target) ReadManifest(UserDatabase users)
     {
         try
         {
-            var manifest = ManifestSource.Read(plan.Manifest);
+            var manifest = ManifestSource.Read(plan.Manifest, plan.ManifestFile);
             return (manifest, WorkloadCommand.From(manifest, users), manifest.Workload?.BaseUrl is { } url ? WorkloadTarget.Parse(url) : null);
         }
         catch (FormatException e)

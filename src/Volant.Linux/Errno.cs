@@ -117,4 +117,7 @@ public static class Errno
 
     /// <summary>EDQUOT: the quota is used up.</summary>
     public const int QuotaExceeded = 122;
+
+    /// <summary>ENOMEDIUM: a drive without a medium.</summary>
+    public const int NoMedium = 123;
 }

@@ -20,9 +20,9 @@ internal sealed class ClockRoute(Func<AgentClock, TimeSpan> apply, ConsoleLog co
     public async Task HandleAsync(HttpContext context)
     {
         var buffer = new byte[MaxBody];
-        var length = await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
         try
         {
+            var length = await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
             var told = JsonSerializer.Deserialize(buffer.AsSpan(0, length), ContractsJson.Default.AgentClock) ?? throw new JsonException("The body is null.");
             var step = apply(told);
             if (step.Duration() > Notable)
@@ -39,6 +39,10 @@ internal sealed class ClockRoute(Func<AgentClock, TimeSpan> apply, ConsoleLog co
         catch (Win32Exception e)
         {
             await Problems.WriteAsync(context, 500, ErrorCodes.Internal, $"{e.Message}.");
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            // The caller left.
         }
         finally
         {

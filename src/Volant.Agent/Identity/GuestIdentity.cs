@@ -32,9 +32,9 @@ internal static class GuestIdentity
             yield return new FieldError("mac_address", "must be six bytes in hex, separated by ':', and no group address");
         }
 
-        if (request.Network is { } network && !IpArgument.TryParse(network, out _))
+        if (request.Network is { } network && !(IpArgument.TryParse(network, out var argument) && argument.Address is not null))
         {
-            yield return new FieldError("network", "must have the form of the kernel's ip= argument");
+            yield return new FieldError("network", "must have the form of the kernel's ip= argument, with an address");
         }
     }
 

@@ -84,6 +84,21 @@ public static class ErrorCodes
     /// <summary>422: well-formed, but this host or this VM cannot do it.</summary>
     public const string Unsupported = "unsupported";
 
+    /// <summary>404: the host has no such PCI device.</summary>
+    public const string DeviceNotFound = "device_not_found";
+
+    /// <summary>409: a VM holds the device, or the host uses it.</summary>
+    public const string DeviceInUse = "device_in_use";
+
+    /// <summary>409: the device is not bound to vfio-pci, or not by this daemon.</summary>
+    public const string DeviceNotBound = "device_not_bound";
+
+    /// <summary>422: the operator or the caller does not allow the device, or another device of its IOMMU group.</summary>
+    public const string DeviceNotAllowed = "device_not_allowed";
+
+    /// <summary>503: the kernel did not bind or release the device.</summary>
+    public const string DeviceUnavailable = "device_unavailable";
+
     /// <summary>503: the pool has no free address.</summary>
     public const string IpPoolExhausted = "ip_pool_exhausted";
 

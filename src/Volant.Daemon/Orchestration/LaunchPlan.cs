@@ -47,6 +47,12 @@ internal sealed record LaunchPlan
     /// <summary>Where the agent's TCP listener binds, if it is wanted.</summary>
     public ApiEndpoint? Api { get; init; }
 
+    /// <summary>PCI devices to pass through, as addresses.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
+
+    /// <summary>Which devices the user allows, within what the operator does; empty for all of those.</summary>
+    public IReadOnlyList<string> DeviceAllowlist { get; init; } = [];
+
     /// <summary>Puts the explicit fields of a request on top of its configuration: what is stored as version 1.</summary>
     public static VmConfig Merge(CreateVmRequest request)
     {
@@ -73,6 +79,7 @@ internal sealed record LaunchPlan
     public static VmConfig Normalise(VmConfig config) => config with
     {
         Network = ManifestRules.NormaliseNetwork(config.Network),
+        Devices = DeviceRules.Normalise(config.Devices),
         Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
     };
 
@@ -105,6 +112,8 @@ internal sealed record LaunchPlan
             KernelOverride = config.KernelOverride,
             KernelWords = config.KernelCmdline,
             Api = config.Api,
+            Devices = (config.Devices ?? manifest.Devices)?.PciPassthrough ?? [],
+            DeviceAllowlist = (config.Devices ?? manifest.Devices)?.Allowlist ?? [],
         };
         if (plan.MemoryMib < MinimumMemoryMib)
         {
@@ -144,7 +153,6 @@ internal sealed record LaunchPlan
             : manifest.Disks is { Count: > 0 } ? "'disks'"
             : config.CloudInit is not null || manifest.CloudInit is not null ? "'cloud_init'"
             : config.Expose is { Count: > 0 } ? "'expose'"
-            : (config.Devices ?? manifest.Devices)?.PciPassthrough is { Count: > 0 } ? "'devices'"
             : (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
             : null;
         if (what is not null)

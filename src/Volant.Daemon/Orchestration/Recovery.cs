@@ -17,6 +17,7 @@ internal sealed partial class Recovery(
     VmOwners owners,
     IHypervisorLauncher launcher,
     IHostNetwork network,
+    DevicePassthrough devices,
     DaemonOptions options,
     TimeProvider clock,
     ILogger<Recovery> logger) : BackgroundService
@@ -72,6 +73,7 @@ internal sealed partial class Recovery(
     {
         await Task.Yield();
         var started = clock.GetTimestamp();
+        await devices.RecoverAsync();
         var observed = await ObserveAsync();
         await Parallel.ForEachAsync(_known, new ParallelOptions { MaxDegreeOfParallelism = Concurrency }, async (known, _) => await RecoverAsync(known.Owner, known.Vm, observed));
         if (_known.Count > 0)

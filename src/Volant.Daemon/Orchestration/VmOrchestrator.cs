@@ -29,8 +29,11 @@ internal sealed partial class VmOrchestrator(
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
-    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
-    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to power off when nobody says otherwise, in seconds.</summary>
+    public const int DefaultGraceSeconds = 10;
+
+    /// <summary>The same as a time.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(DefaultGraceSeconds);
 
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";
@@ -51,7 +54,7 @@ internal sealed partial class VmOrchestrator(
     public VmConfig CheckConfig(VmConfig config)
     {
         var normal = LaunchPlan.Normalise(config);
-        LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        resources.ResolveDevices(LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib));
         return normal;
     }
 
@@ -174,9 +177,10 @@ internal sealed partial class VmOrchestrator(
         RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
+        var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try
@@ -213,7 +217,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, HypervisorCapabilities capabilities)
+    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, IReadOnlyList<string> devices, HypervisorCapabilities capabilities)
     {
         var uid = Guid.CreateVersion7();
         var paths = resources.PathsOf(uid);
@@ -234,7 +238,8 @@ internal sealed partial class VmOrchestrator(
             Directory = paths.Directory,
             SerialSocket = paths.SerialSocket,
             Config = config,
-            Resources = resources.Needed(uid, plan.NetworkMode),
+            Resources = resources.Needed(uid, plan.NetworkMode, devices),
+            Devices = devices,
         };
     }
 
@@ -247,8 +252,9 @@ internal sealed partial class VmOrchestrator(
         {
             var config = store.GetConfig(vm.Id);
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
+            var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, automatic), CancellationToken.None);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic), CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -269,7 +275,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, bool automatic) => new()
+    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, IReadOnlyList<string> devices, bool automatic) => new()
     {
         Plugin = plan.Plugin,
         Runtime = plan.Runtime,
@@ -279,7 +285,8 @@ internal sealed partial class VmOrchestrator(
         CpuCores = plan.CpuCores,
         MemoryMib = plan.MemoryMib,
         KernelCmdline = plan.KernelWords ?? string.Empty,
-        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode),
+        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode, devices),
+        Devices = devices,
         Automatic = automatic,
     };
 
@@ -292,7 +299,7 @@ internal sealed partial class VmOrchestrator(
     {
         var began = clock.GetTimestamp();
         var paths = resources.PathsOf(vm.Vm.Uid);
-        var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        var nic = await resources.AcquireAsync(vm, plan, paths, CancellationToken.None);
         Instruments.RecordBoot(clock, began, "network");
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();
@@ -318,9 +325,18 @@ internal sealed partial class VmOrchestrator(
 
         run.StopAskedBy = askedBy;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
+        await EndAsync(owner, run, grace);
+        return await supervisor.EndRunAsync(owner, run);
+    }
+
+    /// <summary>Asks the guest to power off, and ends the hypervisor when it has not after <paramref name="grace"/>.</summary>
+    private async Task EndAsync(VmOwner owner, VmRun run, TimeSpan grace)
+    {
+        var asking = Task.CompletedTask;
         if (grace > TimeSpan.Zero)
         {
-            await AskToPowerOffAsync(owner, run);
+            // The guest's time runs from now on: one that does not even take the question gets no more of it (reliability G05).
+            asking = AskToPowerOffAsync(owner, run, grace / 2 < AskTimeout ? grace / 2 : AskTimeout);
             try
             {
                 await run.Process.Exited.WaitAsync(grace, clock);
@@ -332,14 +348,15 @@ internal sealed partial class VmOrchestrator(
         }
 
         await run.Process.KillAsync();
-        return await supervisor.EndRunAsync(owner, run);
+        await asking;
     }
 
-    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run)
+    /// <summary>Asks the agent, and after <paramref name="patience"/> the hypervisor, which has as long.</summary>
+    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run, TimeSpan patience)
     {
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Guest.ShutdownAsync(timeout.Token);
             return;
         }
@@ -350,7 +367,7 @@ internal sealed partial class VmOrchestrator(
 
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Process.RequestPowerOffAsync(timeout.Token);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
@@ -430,20 +447,7 @@ internal sealed partial class VmOrchestrator(
         if (vm.Vm.Status == VmStatus.Stopping)
         {
             run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
-            await AskToPowerOffAsync(owner, run);
-            _ = EndAfterGraceAsync(run);
-        }
-    }
-
-    private async Task EndAfterGraceAsync(VmRun run)
-    {
-        try
-        {
-            await run.Process.Exited.WaitAsync(DefaultGrace, clock);
-        }
-        catch (TimeoutException)
-        {
-            await run.Process.KillAsync();
+            _ = EndAsync(owner, run, DefaultGrace);
         }
     }
 
