@@ -66,6 +66,9 @@ internal static class DaemonHost
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
+        app.MapExec();
+        app.MapFiles();
+        app.MapTunnel();
         app.MapDevTools();
         app.MapEvents();
         app.MapVfio();
