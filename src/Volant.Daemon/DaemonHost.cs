@@ -12,6 +12,7 @@ using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
 
@@ -58,6 +59,7 @@ internal static class DaemonHost
         app.MapVms();
         app.MapVmConfigs();
         app.MapDeployments();
+        app.MapRoutes();
         app.MapPluginArtifacts();
         app.MapActions();
         app.MapGuestOpenApi();
@@ -140,6 +142,9 @@ internal static class DaemonHost
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
         services.AddSingleton<BootPreparation>();
+        services.AddSingleton(GuestDialer.Direct);
+        services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
+        services.AddSingleton<PublishedPorts>();
         services.AddSingleton<HostResources>();
         services.AddSingleton<LogHub>();
         services.AddSingleton<LogCollector>();

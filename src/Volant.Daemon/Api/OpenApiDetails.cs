@@ -27,6 +27,8 @@ internal static class OpenApiDetails
         ["order"] = ("Direction of the order.", () => Words("asc", "desc")),
         ["path"] = ("Path in the guest.", () => Text(4096)),
         ["plugin"] = ("Name of a plugin.", () => Label()),
+        ["port"] = ("Port on the host.", () => Number(1, 65_535, null)),
+        ["protocol"] = ("Transport protocol.", () => Words(PortProtocols.Tcp, PortProtocols.Udp)),
         ["q"] = ("Part of the name, the address or the runtime.", () => Text(256)),
         ["runtime"] = ("Runtime family.", () => Text(128)),
         ["sha256"] = ("SHA-256 of the file.", () => new OpenApiSchema { Type = JsonSchemaType.String, Pattern = "^[0-9a-f]{64}$" }),
@@ -152,6 +154,7 @@ internal static class OpenApiDetails
             "createDeployment" => """{"name": "web", "replicas": 3, "config": {"plugin": "hello"}, "strategy": {"max_surge": 1, "max_unavailable": 0}}""",
             "scaleDeployment" => """{"replicas": 5}""",
             "setPluginEnabled" => """{"enabled": false}""",
+            "createRoute" => """{"host_port": 8080, "protocol": "tcp", "backend": {"type": "bridge", "ip": "192.168.127.2", "port": 80}}""",
             "createArtifact" => """{"version": "1.0.0", "artifact_name": "model", "kind": "disk", "source_url": "https://images.example/model.img", "format": "raw"}""",
             "installPlugin" => """
                 {"schema_version": "1.0", "name": "hello", "version": "1.0.0", "resources": {"cpu_cores": 1, "memory_mb": 256},

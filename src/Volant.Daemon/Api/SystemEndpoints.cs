@@ -76,7 +76,7 @@ internal static class SystemEndpoints
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
             Kvm = hypervisor?.Kvm ?? false,
-            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "restart-policies", "rolling-updates"],
+            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "published-ports", "restart-policies", "rolling-updates"],
         });
     }
 }

@@ -15,11 +15,12 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, string[]> MayUse = new(StringComparer.Ordinal)
     {
         ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors", "Logs", "Telemetry"],
-        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Telemetry"],
+        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Publishing", "Telemetry"],
         ["Plugins"] = ["Store"],
         ["Hypervisors"] = [],
         ["Networking"] = [],
         ["Artifacts"] = [],
+        ["Publishing"] = ["Telemetry"],
         ["Guests"] = [],
         ["Logs"] = ["Guests"],
         ["Store"] = ["Telemetry"],
