@@ -15,7 +15,7 @@ internal abstract class Connection : IDisposable
     /// <summary>Says that nothing more will be written; reading goes on.</summary>
     public abstract ValueTask CompleteAsync(CancellationToken cancellationToken);
 
-    /// <summary>Breaks it off, so that the other side cannot take it for an end. Ends pending reads and writes; safe at any time.</summary>
+    /// <summary>Breaks it off, so that the other side cannot take it for an end. Nobody may be using it.</summary>
     public abstract void Abort();
 
     /// <inheritdoc/>

@@ -61,10 +61,10 @@ internal sealed partial class TcpForwarder : IAsyncDisposable
     /// <summary>Stops listening and cuts every connection.</summary>
     public async ValueTask DisposeAsync()
     {
-        _listener.Dispose();
         await _stop.CancelAsync();
-        await _sweeper.DisposeAsync();
         await _accepting;
+        _listener.Dispose();
+        await _sweeper.DisposeAsync();
         _stop.Dispose();
     }
 
@@ -162,12 +162,12 @@ internal sealed partial class TcpForwarder : IAsyncDisposable
 
     private async Task RelayAsync(Connection client, Connection guest, CancellationToken end)
     {
-        var relay = new TcpRelay(client, guest, _clock);
+        using var relay = new TcpRelay(client, guest, _clock, end);
         _relays[relay] = true;
         Instruments.PublishedConnections.Add(1);
         try
         {
-            await relay.RunAsync(end);
+            await relay.RunAsync();
         }
         finally
         {

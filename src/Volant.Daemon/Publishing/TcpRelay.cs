@@ -9,20 +9,44 @@ namespace Volant.Daemon.Publishing;
 /// One buffer for each direction, and only while there is something to pass: a slow side slows the other one down. The end of one direction
 /// is passed on by itself; whatever breaks on one side is broken on the other, so that what was cut short never looks complete.
 /// </remarks>
-internal sealed class TcpRelay(Connection client, Connection guest, TimeProvider clock)
+internal sealed class TcpRelay : IDisposable
 {
     private const int BufferBytes = 64 * 1024;
 
-    private long _movedAt = clock.GetTimestamp();
+    private readonly Connection _client;
+    private readonly Connection _guest;
+    private readonly TimeProvider _clock;
+    private readonly CancellationTokenSource _cut;
+    private readonly CancellationToken _isCut;
+    private long _movedAt;
     private int _ended;
 
-    /// <summary>Runs until both directions have ended, or either broke.</summary>
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <summary>Takes over two connections.</summary>
+    /// <param name="client">Who connected.</param>
+    /// <param name="guest">Whom to.</param>
+    /// <param name="clock">Measures silence.</param>
+    /// <param name="end">Breaks it off.</param>
+    public TcpRelay(Connection client, Connection guest, TimeProvider clock, CancellationToken end)
     {
-        using var cut = cancellationToken.UnsafeRegister(static relay => ((TcpRelay)relay!).Abort(), this);
-        await Task.WhenAll(CopyAsync(client, guest, "in", cancellationToken), CopyAsync(guest, client, "out", cancellationToken));
-        client.Dispose();
-        guest.Dispose();
+        (_client, _guest, _clock, _movedAt) = (client, guest, clock, clock.GetTimestamp());
+        _cut = CancellationTokenSource.CreateLinkedTokenSource(end);
+        _isCut = _cut.Token;
+    }
+
+    /// <summary>Runs until both directions have ended, or either broke; then both connections are closed.</summary>
+    public async Task RunAsync()
+    {
+        await Task.WhenAll(CopyAsync(_client, _guest, "in"), CopyAsync(_guest, _client, "out"));
+
+        // Nobody uses them any more.
+        if (_isCut.IsCancellationRequested)
+        {
+            _client.Abort();
+            _guest.Abort();
+        }
+
+        _client.Dispose();
+        _guest.Dispose();
     }
 
     /// <summary>Breaks off a connection on which nothing has moved for too long.</summary>
@@ -30,28 +54,43 @@ internal sealed class TcpRelay(Connection client, Connection guest, TimeProvider
     /// <param name="halfClosed">Limit once one has ended.</param>
     public void CutIdle(TimeSpan idle, TimeSpan halfClosed)
     {
-        if (clock.GetElapsedTime(Volatile.Read(ref _movedAt)) > (Volatile.Read(ref _ended) == 0 ? idle : halfClosed))
+        if (_clock.GetElapsedTime(Volatile.Read(ref _movedAt)) > (Volatile.Read(ref _ended) == 0 ? idle : halfClosed))
         {
-            Abort();
+            Cut();
         }
     }
 
-    private async Task CopyAsync(Connection from, Connection to, string direction, CancellationToken cancellationToken)
+    /// <inheritdoc/>
+    public void Dispose() => _cut.Dispose();
+
+    private async Task CopyAsync(Connection from, Connection to, string direction)
     {
         try
         {
-            while (await PassAsync(from, to, direction, cancellationToken))
+            while (await PassAsync(from, to, direction, _isCut))
             {
-                Volatile.Write(ref _movedAt, clock.GetTimestamp());
+                Volatile.Write(ref _movedAt, _clock.GetTimestamp());
             }
 
             Interlocked.Increment(ref _ended);
-            await to.CompleteAsync(cancellationToken);
+            await to.CompleteAsync(_isCut);
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException or ObjectDisposedException or VolantException or HttpRequestException)
         {
             // One side is gone; the other must see that it was not an end.
-            Abort();
+            Cut();
+        }
+    }
+
+    private void Cut()
+    {
+        try
+        {
+            _cut.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has just ended by itself.
         }
     }
 
@@ -81,11 +120,5 @@ internal sealed class TcpRelay(Connection client, Connection guest, TimeProvider
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
-    }
-
-    private void Abort()
-    {
-        client.Abort();
-        guest.Abort();
     }
 }

@@ -58,10 +58,10 @@ internal sealed partial class UdpForwarder : IAsyncDisposable
     /// <summary>Stops listening and ends every flow.</summary>
     public async ValueTask DisposeAsync()
     {
-        _socket.Dispose();
         await _stop.CancelAsync();
-        await _sweeper.DisposeAsync();
         await _receiving;
+        _socket.Dispose();
+        await _sweeper.DisposeAsync();
         _stop.Dispose();
     }
 

@@ -391,6 +391,8 @@ public sealed class RouteTests : IAsyncLifetime
     /// <summary>What comes back for a greeting; null when the connection is refused or broken.</summary>
     private static async Task<string?> TryAskTcpAsync(int port)
     {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
         using var client = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         try
         {
@@ -399,7 +401,7 @@ public sealed class RouteTests : IAsyncLifetime
             await stream.WriteAsync("hello"u8.ToArray(), Cancel);
             client.Shutdown(SocketShutdown.Send);
             using var reader = new StreamReader(stream);
-            var answer = await reader.ReadToEndAsync(Cancel);
+            var answer = await reader.ReadToEndAsync(patience.Token);
             return answer.EndsWith("bye", StringComparison.Ordinal) ? answer[..^3] : null;
         }
         catch (Exception e) when (e is SocketException or IOException)
@@ -412,9 +414,11 @@ public sealed class RouteTests : IAsyncLifetime
     {
         using var client = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
         await client.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), Cancel);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
         await client.SendAsync("hello"u8.ToArray(), Cancel);
         var buffer = new byte[1024];
-        return Encoding.ASCII.GetString(buffer, 0, await client.ReceiveAsync(buffer, Cancel));
+        return Encoding.ASCII.GetString(buffer, 0, await client.ReceiveAsync(buffer, patience.Token));
     }
 
     private static async Task AssertRefusedAsync(int port)

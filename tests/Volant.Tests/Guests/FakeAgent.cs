@@ -52,6 +52,7 @@ internal sealed class FakeAgent : IAsyncDisposable
             options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
             options.Limits.Http2.MaxStreamsPerConnection = 1000;
             options.Limits.MinResponseDataRate = null;
+            options.Limits.MinRequestBodyDataRate = null;
             options.Limits.MaxRequestBodySize = null;
         });
         var app = builder.Build();
