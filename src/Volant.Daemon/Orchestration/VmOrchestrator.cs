@@ -328,6 +328,7 @@ internal sealed partial class VmOrchestrator(
         }
 
         run.StopAskedBy = askedBy;
+        run.IsReady = false;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
         if (grace > TimeSpan.Zero)
         {
@@ -378,6 +379,7 @@ internal sealed partial class VmOrchestrator(
             return;
         }
 
+        owner.Run?.IsReady = false;
         await store.BeginDeleteAsync(vm.Id, CancellationToken.None);
         if (owner.Run is { } run)
         {

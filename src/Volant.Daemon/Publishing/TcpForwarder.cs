@@ -82,14 +82,9 @@ internal sealed partial class TcpForwarder : IAsyncDisposable
             }
             catch (SocketException e)
             {
-                if (_stopped.IsCancellationRequested)
-                {
-                    return;
-                }
-
                 // Out of descriptors, most likely: those that wait are kept by the kernel.
                 LogAcceptFailed(e, _port);
-                await Task.Delay(AcceptPause, _clock, CancellationToken.None);
+                await Task.Delay(AcceptPause, _clock, _stopped).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

@@ -82,13 +82,8 @@ internal sealed partial class UdpForwarder : IAsyncDisposable
             }
             catch (SocketException e)
             {
-                if (_stopped.IsCancellationRequested)
-                {
-                    return;
-                }
-
                 LogReceiveFailed(e, _port);
-                await Task.Delay(ReceivePause, _clock, CancellationToken.None);
+                await Task.Delay(ReceivePause, _clock, _stopped).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

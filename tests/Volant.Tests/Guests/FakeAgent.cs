@@ -110,6 +110,7 @@ internal sealed class FakeAgent : IAsyncDisposable
 
             await using var stream = new NetworkStream(socket);
             await context.Response.StartAsync(context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
             var up = UpAsync();
             var buffer = new byte[32 * 1024];
             while (await stream.ReadAsync(buffer, context.RequestAborted) is > 0 and var count)
@@ -132,6 +133,7 @@ internal sealed class FakeAgent : IAsyncDisposable
             using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
             await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), context.RequestAborted);
             await context.Response.StartAsync(context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
             _ = AnswerAsync();
             var head = new byte[2];
             while (await context.Request.Body.ReadAtLeastAsync(head, 2, throwOnEndOfStream: false, context.RequestAborted) == 2)
