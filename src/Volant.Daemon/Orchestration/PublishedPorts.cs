@@ -37,7 +37,7 @@ internal sealed class PortReservation : IDisposable
 /// recorded, so that a taken one is refused before anything is made. Which guests take a connection is looked up when it comes.
 /// </remarks>
 internal sealed partial class PublishedPorts(
-    VolantStore store, VmOwners owners, PortForwarders forwarders, GuestDialer dialer, Subnet subnet, DaemonOptions options, ILogger<PublishedPorts> logger)
+    VolantStore store, VmOwners owners, PortForwarders forwarders, GuestDialer dialer, Subnet subnet, DaemonOptions options, ILogger<PublishedPorts> logger) : IDisposable
 {
     private readonly SemaphoreSlim _syncing = new(1, 1);
     private readonly ConcurrentDictionary<HostPort, string> _failures = [];
@@ -132,6 +132,11 @@ internal sealed partial class PublishedPorts(
                 await forwarders.CloseAsync(port);
             }
 
+            foreach (var port in _failures.Keys.Where(port => !leased.Contains(port)))
+            {
+                _failures.TryRemove(port, out _);
+            }
+
             foreach (var route in routes.Where(ShouldListen))
             {
                 _ = TryOpen(route, out _);
@@ -180,6 +185,9 @@ internal sealed partial class PublishedPorts(
         await store.DeleteRouteAsync(protocol, hostPort, cancellationToken);
         await SyncAsync();
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _syncing.Dispose();
 
     private static HostPort PortOf(PortLease lease) => new(lease.Protocol, lease.HostPort);
 

@@ -19,17 +19,25 @@ internal sealed record Backend(
     Guid Id, string Name, Func<CancellationToken, Task<Connection>> ConnectAsync, Func<CancellationToken, Task<DatagramLink>> OpenDatagramsAsync, CancellationToken Gone);
 
 /// <summary>Spreads over the guests of one published port: the least busy first, equally busy ones in turn.</summary>
-/// <param name="find">The guests that can be used at this moment; quick, called for every connection.</param>
+/// <param name="find">See <see cref="Find"/>.</param>
 internal sealed class Balancer(Func<IReadOnlyList<Backend>> find)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<Guid, int> _busy = [];
+    private volatile Func<IReadOnlyList<Backend>> _find = find;
     private int _turn;
+
+    /// <summary>The guests that can be used at this moment; quick, called for every connection.</summary>
+    public Func<IReadOnlyList<Backend>> Find
+    {
+        get => _find;
+        set => _find = value;
+    }
 
     /// <summary>The guests in the order in which to try them.</summary>
     public IReadOnlyList<Backend> Candidates()
     {
-        var found = find();
+        var found = _find();
         if (found.Count < 2)
         {
             return found;

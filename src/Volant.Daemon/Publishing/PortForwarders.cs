@@ -17,8 +17,8 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
     private const int Backlog = 512;
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<HostPort, IDisposable> _held = [];
-    private readonly Dictionary<HostPort, IAsyncDisposable> _open = [];
+    private readonly Dictionary<HostPort, Socket> _held = [];
+    private readonly Dictionary<HostPort, (IAsyncDisposable Forwarder, Balancer Balancer)> _open = [];
 
     /// <summary>The ports that are open.</summary>
     public IReadOnlyList<HostPort> Open
@@ -61,7 +61,7 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
     /// <summary>Lets go of a port that is held and not open.</summary>
     public void Release(HostPort port)
     {
-        IDisposable? socket;
+        Socket? socket;
         lock (_gate)
         {
             _held.Remove(port, out socket);
@@ -70,24 +70,22 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
         socket?.Dispose();
     }
 
-    /// <summary>Opens a port, held or not; does nothing when it is open.</summary>
+    /// <summary>Opens a port, held or not; one that is open goes on with other guests.</summary>
     /// <param name="port">Which.</param>
     /// <param name="find">The guests that can be used at a moment; quick, called for every connection or flow.</param>
     /// <exception cref="VolantException">As <see cref="Hold"/>.</exception>
     public void OpenPort(HostPort port, Func<IReadOnlyList<Backend>> find)
     {
-        if (IsOpen(port))
-        {
-            return;
-        }
-
-        Socket? socket = null;
+        Socket? socket;
         lock (_gate)
         {
-            if (_held.Remove(port, out var held))
+            if (_open.TryGetValue(port, out var open))
             {
-                socket = (Socket)held;
+                open.Balancer.Find = find;
+                return;
             }
+
+            _held.Remove(port, out socket);
         }
 
         try
@@ -106,7 +104,7 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
             : new UdpForwarder(port, socket, balancer, clock, logger);
         lock (_gate)
         {
-            _open.Add(port, forwarder);
+            _open.Add(port, (forwarder, balancer));
         }
 
         LogOpen(port, address);
@@ -115,13 +113,13 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
     /// <summary>Closes a port and cuts what goes through it; does nothing when it is not open.</summary>
     public async Task CloseAsync(HostPort port)
     {
-        IAsyncDisposable? forwarder;
+        (IAsyncDisposable? Forwarder, Balancer) open;
         lock (_gate)
         {
-            _open.Remove(port, out forwarder);
+            _open.Remove(port, out open);
         }
 
-        if (forwarder is not null)
+        if (open.Forwarder is { } forwarder)
         {
             await forwarder.DisposeAsync();
             LogClosed(port);
