@@ -28,6 +28,11 @@ internal sealed class FaultList
         Require(value is { Length: > 0 } && value.Length <= most && !value.Any(char.IsControl), path,
             string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters"));
 
+    /// <summary>A text that is one word of the kernel command line.</summary>
+    public void Word(string path, string? value, int most) =>
+        Require(value is { Length: > 0 } && value.Length <= most && !value.Any(c => c is ' ' or '"' || char.IsControl(c)), path,
+            string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters without spaces and quotes"));
+
     public void OneOf(string path, string? value, string[] allowed) =>
         Require(value is not null && allowed.Contains(value, StringComparer.Ordinal), path, $"must be one of {string.Join(", ", allowed)}");
 }

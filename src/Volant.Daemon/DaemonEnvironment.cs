@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Volant.Contracts.Manifests;
 
 namespace Volant.Daemon;
 
@@ -27,6 +28,7 @@ internal static class DaemonEnvironment
         ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
         ("VOLANT_HYPERVISOR", "automatic", "qemu, or the path of a program whose name starts with qemu"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
+        ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
         ("VOLANT_API_KEY", "none", "key that every request must carry"),
         ("VOLANT_API_ALLOW_CIDR", "any", "comma list of networks that may connect"),
         ("VOLANT_CORS_ORIGINS", "none", "comma list of browser origins, or *"),
@@ -66,6 +68,7 @@ internal static class DaemonEnvironment
             KernelVmlinux = AbsolutePath("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux"),
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
+            VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
             AllowCidr = ParseNetworks(Get("VOLANT_API_ALLOW_CIDR")),
             CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
@@ -186,6 +189,14 @@ internal static class DaemonEnvironment
     {
         var directories = text.Split(':', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return directories.All(Path.IsPathRooted) ? directories : throw Bad("VOLANT_IMAGE_DIRS", text, "absolute paths separated by colons");
+    }
+
+    private static string[] ParseDevices(string? text)
+    {
+        var entries = (text ?? string.Empty).ToLowerInvariant().Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return entries.FirstOrDefault(entry => !DeviceRules.IsId(entry) && !DeviceRules.IsAddress(entry)) is { } bad
+            ? throw Bad("VOLANT_VFIO_ALLOW", bad, "devices such as 10de:2204, 10de:* or 0000:01:00.0, separated by commas")
+            : entries;
     }
 
     private static string? ParseKey(string? text) =>

@@ -41,6 +41,9 @@ internal sealed record DaemonOptions
     /// <summary>Directories below which a manifest or configuration may name host files.</summary>
     public required IReadOnlyList<string> ImageDirectories { get; init; }
 
+    /// <summary>PCI devices that may be passed through: <c>vendor:device</c>, <c>vendor:*</c> or an address; empty for none.</summary>
+    public IReadOnlyList<string> VfioAllow { get; init; } = [];
+
     /// <summary>Key that every request but <c>/healthz</c> must carry; null for none.</summary>
     public string? ApiKey { get; init; }
 

@@ -76,6 +76,9 @@ public static class Errno
     /// <summary>EOPNOTSUPP: the object does not support it.</summary>
     public const int NotSupported = 95;
 
+    /// <summary>EADDRNOTAVAIL: no interface has the address.</summary>
+    public const int AddressNotAvailable = 99;
+
     /// <summary>ECONNABORTED: the peer left before it was accepted.</summary>
     public const int ConnectionAborted = 103;
 
@@ -87,4 +90,7 @@ public static class Errno
 
     /// <summary>EINPROGRESS: a connection is being made.</summary>
     public const int InProgress = 115;
+
+    /// <summary>ENOMEDIUM: a drive without a medium.</summary>
+    public const int NoMedium = 123;
 }

@@ -19,6 +19,12 @@ internal sealed record BootPlan
     /// <summary>Host name.</summary>
     public string Hostname { get; private init; } = DefaultHostname;
 
+    /// <summary>Where the manifest lies when <see cref="Manifest"/> is <see cref="BootKeys.InInitrd"/>.</summary>
+    public string ManifestFile { get; init; } = BootKeys.ManifestFile;
+
+    /// <summary>The root disk to change over to; null to stay in the initramfs.</summary>
+    public RootPlan? Root { get; private init; }
+
     /// <summary>Network configuration to apply; null for none.</summary>
     public IpArgument? Network { get; private init; }
 
@@ -38,16 +44,12 @@ internal sealed record BootPlan
         var problems = new List<string>();
         var ip = values.GetValueOrDefault(BootKeys.Ip);
         var network = ReadNetwork(ip, problems);
-        if (values.TryGetValue(BootKeys.Boot, out var boot) && boot is "rootfs")
-        {
-            problems.Add("The boot argument volant.boot=rootfs is not supported by this agent; it runs from the initramfs.");
-        }
-
         return new BootPlan
         {
             Manifest = values.GetValueOrDefault(BootKeys.Manifest),
+            Root = RootPlan.Read(values, problems),
             Hostname = ReadHostname(values.GetValueOrDefault(BootKeys.Hostname) ?? network?.Hostname ?? values.GetValueOrDefault(BootKeys.Plugin), problems),
-            Network = network is { Dhcp: false } ? network : null,
+            Network = network,
             NameServers = ReadNameServers(ip),
             Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
             Problems = problems,
@@ -65,11 +67,6 @@ internal sealed record BootPlan
         {
             problems.Add($"The boot argument 'ip={text}' is not an IPv4 configuration; the network is left alone.");
             return null;
-        }
-
-        if (argument.Dhcp)
-        {
-            problems.Add($"The boot argument 'ip={text}' asks for DHCP, which this agent does not do; the guest has no address unless its kernel got one.");
         }
 
         return argument;

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Volant.Agent.Power;
 using Volant.Agent.Workloads;
 using Volant.Contracts;
 using Volant.Contracts.Api;
@@ -12,9 +13,11 @@ namespace Volant.Agent.Http;
 /// <summary>Every request of the agent: its own few routes (/healthz, /v1/agent/, /v1/logs), everything else is the workload's.</summary>
 /// <param name="status">What /healthz and /v1/agent/state tell.</param>
 /// <param name="logs">What the workload wrote.</param>
+/// <param name="clock">Takes over what the host says of the time.</param>
 /// <param name="workload">Takes the rest; null when there is no workload to speak of.</param>
 /// <param name="shutDown">Begins the orderly shutdown; must return at once.</param>
-internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassThrough? workload, Action<string> shutDown) : IHttpApplication<HttpContext>
+internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, ClockRoute clock, PassThrough? workload, Action<PowerAction, string> shutDown)
+    : IHttpApplication<HttpContext>
 {
     /// <summary>Longest wait of /v1/agent/state.</summary>
     public static readonly TimeSpan LongestPoll = TimeSpan.FromSeconds(60);
@@ -39,7 +42,10 @@ internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassT
             "/v1/agent/state" => OnlyAsync("GET", context, () => StateAsync(context)),
             "/v1/logs" => OnlyAsync("GET", context, () => logs.ListAsync(context)),
             "/v1/logs/stream" => OnlyAsync("GET", context, () => logs.StreamAsync(context)),
-            "/v1/agent/shutdown" => OnlyAsync("POST", context, () => ShutDownAsync(context)),
+            "/v1/agent/datagrams" => OnlyAsync("POST", context, () => DatagramRoute.HandleAsync(context)),
+            "/v1/agent/clock" => OnlyAsync("POST", context, () => clock.HandleAsync(context)),
+            "/v1/agent/shutdown" => OnlyAsync("POST", context, () => ShutDownAsync(context, PowerAction.Off)),
+            "/v1/agent/reboot" => OnlyAsync("POST", context, () => ShutDownAsync(context, PowerAction.Restart)),
             _ when path.StartsWith(OwnPrefix, StringComparison.Ordinal) =>
                 Problems.WriteAsync(context, 404, ErrorCodes.NotFound, $"The agent has no route {path}; it may be older than the caller."),
             _ when workload is null =>
@@ -90,11 +96,11 @@ internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassT
         }
     }
 
-    private async Task ShutDownAsync(HttpContext context)
+    private async Task ShutDownAsync(HttpContext context, PowerAction action)
     {
         await AnswerAsync(context, 202, status.Current);
         await context.Response.CompleteAsync();
-        shutDown("the host asked for it");
+        shutDown(action, "the host asked for it");
     }
 
     private static bool TryNumber(HttpContext context, string name, out long number)

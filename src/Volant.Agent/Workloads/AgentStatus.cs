@@ -43,6 +43,15 @@ internal sealed class AgentStatus(TimeProvider clock)
         }
     }
 
+    /// <summary>Something that readers see beside the workload has changed, such as the guest's address.</summary>
+    public void Refresh()
+    {
+        lock (_gate)
+        {
+            Change_NeedsLock(_entry);
+        }
+    }
+
     /// <summary>Tells what became of the workload; <c>Message</c> of <paramref name="workload"/> says why it does not run.</summary>
     public void SetWorkload(WorkloadState workload)
     {

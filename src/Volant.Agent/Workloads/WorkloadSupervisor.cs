@@ -45,6 +45,7 @@ internal sealed class WorkloadSupervisor(
     public static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(5);
 
     private readonly Backoff _backoff = new(clock);
+    private volatile Child? _child;
     private OutputRelay? _output;
     private ProcessExit? _lastExit;
     private int _starts;
@@ -61,6 +62,9 @@ internal sealed class WorkloadSupervisor(
         Report(WorkloadStatus.Stopped, "It was stopped because the guest shuts down.");
     }
 
+    /// <summary>Passes a signal on to the workload; false when it does not run.</summary>
+    public bool Signal(int signal) => _child?.Signal(signal) is true;
+
     /// <inheritdoc/>
     public void Dispose() => _output?.Dispose();
 
@@ -72,6 +76,7 @@ internal sealed class WorkloadSupervisor(
             return;
         }
 
+        _child = child;
         Report(WorkloadStatus.Running, null, child.Pid);
         using (var run = CancellationTokenSource.CreateLinkedTokenSource(stopping))
         {

@@ -51,11 +51,12 @@ public static class VmConfigRules
         var faults = new FaultList();
         if (config.Runtime is not null)
         {
-            faults.Text("runtime", config.Runtime, 128);
+            faults.Word("runtime", config.Runtime, 128);
         }
 
         ManifestRules.ValidateResources(faults, "resources", config.Resources, required: false);
         ManifestRules.ValidateNetwork(faults, "network", config.Network);
+        DeviceRules.Validate(faults, "devices", config.Devices);
         ManifestRules.ValidateMedia(faults, "initramfs", config.Initramfs);
         ManifestRules.ValidateMedia(faults, "rootfs", config.Rootfs);
         if (config.KernelCmdline is { } words)

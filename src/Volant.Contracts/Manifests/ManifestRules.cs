@@ -78,6 +78,7 @@ public static class ManifestRules
                 Target = Trim(disk.Target),
             }).ToArray(),
             Network = NormaliseNetwork(manifest.Network),
+            Devices = DeviceRules.Normalise(manifest.Devices),
             Actions = manifest.Actions?.ToDictionary(
                 action => action.Key.Trim(),
                 action => action.Value is null ? null! : action.Value with { Method = Trim(action.Value.Method)?.ToUpperInvariant(), Path = Trim(action.Value.Path) },
@@ -109,7 +110,7 @@ public static class ManifestRules
         faults.OneOf("schema_version", manifest.SchemaVersion, SchemaVersions);
         faults.Require(Names.IsPluginName(manifest.Name), "name", "must be 1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit");
         faults.Text("version", manifest.Version, 128);
-        faults.Text("runtime", manifest.Runtime, 128);
+        faults.Word("runtime", manifest.Runtime, 128);
         foreach (var (key, _) in (manifest.Labels ?? NoText).Where(label => label.Value is null))
         {
             faults.Add($"labels.{key}", "must be a text");
@@ -127,6 +128,7 @@ public static class ManifestRules
 
         ValidateDisks(faults, manifest.Disks ?? []);
         ValidateNetwork(faults, "network", manifest.Network);
+        DeviceRules.Validate(faults, "devices", manifest.Devices);
         ValidateActions(faults, manifest.Actions);
         if (manifest.HealthCheck is { } check)
         {

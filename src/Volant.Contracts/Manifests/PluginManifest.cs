@@ -214,10 +214,10 @@ public static class NetworkModes
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record DeviceConfig
 {
-    /// <summary>PCI addresses, <c>0000:01:00.0</c>.</summary>
+    /// <summary>PCI addresses, <c>0000:01:00.0</c>, at most <see cref="DeviceRules.MaxDevices"/>.</summary>
     public IReadOnlyList<string>? PciPassthrough { get; init; }
 
-    /// <summary>Allowed <c>vendor:device</c> pairs.</summary>
+    /// <summary>Allowed <c>vendor:device</c> pairs, or <c>vendor:*</c>, within what the operator allows; absent or empty: no further limit.</summary>
     public IReadOnlyList<string>? Allowlist { get; init; }
 }
 

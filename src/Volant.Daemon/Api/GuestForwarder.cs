@@ -63,8 +63,13 @@ internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, 
             (_, ForwarderError.RequestTimedOut) => (StatusCodes.Status504GatewayTimeout, ErrorCodes.Timeout, "did not answer in time"),
             _ => (StatusCodes.Status502BadGateway, ErrorCodes.AgentUnreachable, $"could not be reached or broke off its answer ({error})"),
         };
-        await Problems.WriteAsync(context, status, code, $"The agent of VM '{name}' {why}; see 'volar vms get {name}' and 'volar vms logs {name}'.");
+        await Problems.WriteAsync(context, status, code, Complaint(name, why));
     }
+
+    /// <summary>The sentence about a guest that did not do its part.</summary>
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="why">What it did instead, as the end of the sentence.</param>
+    public static string Complaint(string name, string why) => $"The agent of VM '{name}' {why}; see 'volar vms get {name}' and 'volar vms logs {name}'.";
 }
 
 /// <summary>Runs out unless the head of an answer arrives; stands still while the caller is sending.</summary>

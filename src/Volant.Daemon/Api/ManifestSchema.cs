@@ -39,6 +39,8 @@ internal static class ManifestSchema
             Member(manifest, text).MaxLength = 128;
         }
 
+        Pattern(manifest, "runtime", "^[^\\u0000-\\u0020\"\\u007f-\\u009f]+$");
+
         Member(manifest, "actions").MaxProperties = 256;
         var workload = find("Workload");
         Require(workload, "type", "entrypoint", "base_url");
@@ -70,6 +72,10 @@ internal static class ManifestSchema
         Words(disk, "format", "raw", "qcow2");
         Words(find("NetworkConfig"), "mode", [.. NetworkModes.All]);
         Member(find("NetworkConfig"), "mode").Description = "\"vsock\" (no Ethernet), \"bridged\" (default) or \"dhcp\".";
+        var devices = find("DeviceConfig");
+        Items(devices, "pci_passthrough", DeviceRules.AddressPattern, DeviceRules.MaxDevices);
+        Member(devices, "pci_passthrough").UniqueItems = true;
+        Items(devices, "allowlist", DeviceRules.IdPattern, DeviceRules.MaxPatterns);
         var action = find("ManifestAction");
         Require(action, "method", "path");
         Words(action, "method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS");
@@ -180,6 +186,13 @@ internal static class ManifestSchema
         var member = Member(schema, name);
         member.Pattern = pattern;
         member.Description = description ?? member.Description;
+    }
+
+    private static void Items(OpenApiSchema schema, string name, string pattern, int most)
+    {
+        var member = Member(schema, name);
+        member.MaxItems = most;
+        member.Items = new OpenApiSchema { Type = JsonSchemaType.String, Pattern = pattern };
     }
 
     private static void Range(OpenApiSchema schema, string name, int least, int most, string? description = null)

@@ -64,6 +64,7 @@ internal static class OpenApiDetails
         {
             DescribeParameters(operation);
             await DescribeProblemsAsync(operation, context, cancellationToken);
+            DescribeMessages(operation);
         });
         options.AddDocumentTransformer((document, _, _) =>
         {
@@ -118,6 +119,47 @@ internal static class OpenApiDetails
         }
     }
 
+    /// <summary>What one route takes and gives besides commands: messages of JSON-RPC 2.0, whose own schema is the protocol's.</summary>
+    private static void DescribeMessages(OpenApiOperation operation)
+    {
+        if (operation.OperationId != "callMCP" || operation.RequestBody?.Content?["application/json"] is not OpenApiMediaType { Schema: { } command } body)
+        {
+            return;
+        }
+
+        var message = new OpenApiSchema
+        {
+            Type = JsonSchemaType.Object,
+            Description = "A message of the Model Context Protocol.",
+            Required = new HashSet<string>(StringComparer.Ordinal) { "jsonrpc" },
+            Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)
+            {
+                ["jsonrpc"] = Words("2.0"),
+                ["id"] = new OpenApiSchema { Type = JsonSchemaType.String | JsonSchemaType.Integer },
+                ["method"] = Text(128),
+                ["params"] = new OpenApiSchema { Type = JsonSchemaType.Object },
+            },
+        };
+        body.Schema = new OpenApiSchema { OneOf = [command, message] };
+        var error = new OpenApiSchema
+        {
+            Type = JsonSchemaType.Object,
+            Description = "A JSON-RPC error.",
+            Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)
+            {
+                ["jsonrpc"] = Words("2.0"),
+                ["error"] = new OpenApiSchema { Type = JsonSchemaType.Object },
+            },
+        };
+        operation.Responses!["406"] = new OpenApiResponse { Description = Reason(406), Content = new Dictionary<string, OpenApiMediaType>(StringComparer.Ordinal) };
+        AddAnswer("200", "text/event-stream", new OpenApiSchema { Type = JsonSchemaType.String });
+        AddAnswer("400", "application/json", error);
+        AddAnswer("404", "application/json", error);
+        AddAnswer("406", "application/json", error);
+
+        void AddAnswer(string status, string type, OpenApiSchema schema) => operation.Responses[status].Content![type] = new OpenApiMediaType { Schema = schema };
+    }
+
     /// <summary>Every problem has our schema, and every route may answer that the key is wrong, or that there are too many calls.</summary>
     private static async Task DescribeProblemsAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancellationToken)
     {
@@ -155,7 +197,11 @@ internal static class OpenApiDetails
             "scaleDeployment" => """{"replicas": 5}""",
             "setPluginEnabled" => """{"enabled": false}""",
             "createRoute" => """{"host_port": 8080, "protocol": "tcp", "backend": {"type": "bridge", "ip": "192.168.127.2", "port": 80}}""",
+            "callMCP" => """{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_vms", "arguments": {"status": "running"}}}""",
             "createArtifact" => """{"version": "1.0.0", "artifact_name": "model", "kind": "disk", "source_url": "https://images.example/model.img", "format": "raw"}""",
+            "getVFIODeviceInfo" => """{"pci_address": "0000:01:00.0"}""",
+            "validateVFIODevices" or "bindVFIODevices" => """{"pci_addresses": ["0000:01:00.0"], "allowlist": ["10de:*"]}""",
+            "listIOMMUGroups" or "unbindVFIODevices" or "getVFIOGroupPaths" => """{"pci_addresses": ["0000:01:00.0"]}""",
             "installPlugin" => """
                 {"schema_version": "1.0", "name": "hello", "version": "1.0.0", "resources": {"cpu_cores": 1, "memory_mb": 256},
                  "workload": {"type": "http", "entrypoint": ["/bin/hello"], "base_url": "http://127.0.0.1:8080"}, "initramfs": {"url": "/var/lib/volant/images/hello.cpio.gz"}}
@@ -177,6 +223,7 @@ internal static class OpenApiDetails
         401 => "The API key is missing or wrong.",
         403 => "The address, host name or browser origin of the caller is not allowed.",
         404 => "There is no such thing.",
+        406 => "`Accept` does not name what is answered.",
         409 => "It conflicts with the current state.",
         412 => "It changed since it was read: `If-Match` does not match.",
         413 => "The body is too large.",

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
@@ -28,6 +29,7 @@ internal sealed class GuestClient : IAsyncDisposable
 
     private const int UsualStateBytes = 1024;
     private const int MaxHeaderKib = 32;
+    private const int SeedBytes = 64;
 
     // What one slow reader can make us hold; grows by itself for fast readers.
     private const int StreamWindowBytes = 256 * 1024;
@@ -118,6 +120,15 @@ internal sealed class GuestClient : IAsyncDisposable
         }
     }
 
+    /// <summary>Tells the guest the time, and gives its random generator a seed.</summary>
+    /// <exception cref="VolantException"><c>agent_unreachable</c>, also from an agent that is too old to be told; or <c>timeout</c>.</exception>
+    public async Task SetClockAsync(CancellationToken cancellationToken)
+    {
+        var told = new AgentClock { Time = _clock.GetUtcNow(), Seed = RandomNumberGenerator.GetBytes(SeedBytes) };
+        using var body = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(told, ContractsJson.Default.AgentClock));
+        await CallAsync(HttpMethod.Post, "v1/agent/clock", AnswerLimit, static (_, _) => Task.FromResult(true), cancellationToken, body);
+    }
+
     /// <summary>Closes the connection, whatever travels on it.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -164,13 +175,14 @@ internal sealed class GuestClient : IAsyncDisposable
         string path,
         TimeSpan limit,
         Func<HttpResponseMessage, CancellationToken, Task<T>> read,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        HttpContent? body = null)
     {
         using var deadline = new CancellationTokenSource(limit, _clock);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
         {
-            using var request = new HttpRequestMessage(method, new Uri(BaseAddress, path));
+            using var request = new HttpRequestMessage(method, new Uri(BaseAddress, path)) { Content = body };
             using var response = await Invoker.SendAsync(request, both.Token);
             return response.IsSuccessStatusCode
                 ? await read(response, both.Token)

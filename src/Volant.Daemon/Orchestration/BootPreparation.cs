@@ -44,6 +44,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             KernelArguments = Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)).ToString(),
             Nic = nic,
             VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
+            PciDevices = plan.Devices,
             Paths = paths,
         };
         if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fits(spec, launcher))

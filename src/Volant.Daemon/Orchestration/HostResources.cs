@@ -11,7 +11,7 @@ namespace Volant.Daemon.Orchestration;
 /// here is recorded, released and swept everywhere.
 /// </summary>
 /// <remarks>A kind is recorded in the store before it is made, and forgotten after it is gone. Releasing is idempotent.</remarks>
-internal sealed class HostResources(VolantStore store, IHostNetwork network, PublishedPorts ports, DaemonOptions options)
+internal sealed class HostResources(VolantStore store, IHostNetwork network, DevicePassthrough devices, PublishedPorts ports, DaemonOptions options)
 {
     /// <summary>The hypervisor; its name is the VM's identity.</summary>
     public const string Process = "process";
@@ -22,6 +22,9 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Pub
     /// <summary>What listens on the host for the VM; its leases in the store live as long as the VM.</summary>
     public const string Ports = "ports";
 
+    /// <summary>The PCI devices that are bound to vfio-pci; its name lists them.</summary>
+    public const string Devices = "devices";
+
     /// <summary>The runtime directory with its sockets and the private initramfs.</summary>
     public const string Directory = "directory";
 
@@ -29,19 +32,31 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Pub
     public const string Logs = "logs";
 
     /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
-    private static readonly string[] ReleaseOrder = [Ports, Process, Tap, Directory, Logs];
+    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Tap, Directory, Logs];
 
     /// <summary>The files of a VM.</summary>
     public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
 
+    /// <summary>The PCI devices that a start of a plan leases: those that it names, and the others of their IOMMU groups.</summary>
+    /// <exception cref="VolantException">They cannot be passed through now; nothing was changed.</exception>
+    public IReadOnlyList<string> ResolveDevices(LaunchPlan plan) => devices.Resolve(plan);
+
     /// <summary>What a start of this VM will hold.</summary>
-    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode)
+    /// <param name="uid">Identity of the VM.</param>
+    /// <param name="networkMode">See <see cref="NetworkModes"/>.</param>
+    /// <param name="leased">What <see cref="ResolveDevices"/> answered.</param>
+    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode, IReadOnlyList<string> leased)
     {
         var paths = PathsOf(uid);
         List<HostResource> needed = [new(Process, uid.ToString("D")), new(Ports, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
         if (networkMode != NetworkModes.Vsock)
         {
             needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
+        }
+
+        if (leased.Count > 0)
+        {
+            needed.Add(new HostResource(Devices, string.Join(' ', leased)));
         }
 
         return needed;
@@ -64,18 +79,19 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Pub
     /// <summary>Opens again what ended with an earlier daemon, for a VM that went on.</summary>
     public void Reopen(VmRecord vm) => ports.ReopenVm(vm);
 
-    /// <summary>Makes the directories and the tap, opens the ports. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
-    public async Task<NicSpec?> AcquireAsync(VmRecord vm, VmPaths paths, CancellationToken cancellationToken)
+    /// <summary>Makes the directories and the tap, opens the ports and binds the devices. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
+    public async Task<NicSpec?> AcquireAsync(VmRecord vm, LaunchPlan plan, VmPaths paths, CancellationToken cancellationToken)
     {
         System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
         System.IO.Directory.CreateDirectory(LogsOf(vm.Vm.Uid), OwnerOnly);
         ports.OpenVm(vm);
-        if (vm.Vm.NetworkMode == NetworkModes.Vsock)
+        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        if (plan.Devices.Count > 0)
         {
-            return null;
+            await devices.AcquireAsync(vm.Id);
         }
 
-        return new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        return nic;
     }
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
@@ -110,6 +126,9 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Pub
                 break;
             case Process:
                 await ProveDeadAsync(store.FindVm(vm.Id)?.Process ?? vm.Process);
+                break;
+            case Devices:
+                await devices.ReleaseAsync(vm.Id);
                 break;
             case Tap:
                 await network.DetachAsync(resource.Name, CancellationToken.None);

@@ -50,6 +50,12 @@ internal sealed record LaunchPlan
     /// <summary>Ports of the host that lead to it.</summary>
     public IReadOnlyList<ExposedPort> Expose { get; init; } = [];
 
+    /// <summary>PCI devices to pass through, as addresses.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
+
+    /// <summary>Which devices the user allows, within what the operator does; empty for all of those.</summary>
+    public IReadOnlyList<string> DeviceAllowlist { get; init; } = [];
+
     /// <summary>Puts the explicit fields of a request on top of its configuration: what is stored as version 1.</summary>
     public static VmConfig Merge(CreateVmRequest request)
     {
@@ -76,6 +82,7 @@ internal sealed record LaunchPlan
     public static VmConfig Normalise(VmConfig config) => config with
     {
         Network = ManifestRules.NormaliseNetwork(config.Network),
+        Devices = DeviceRules.Normalise(config.Devices),
         Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
         Expose = RouteRules.Normalise(config.Expose),
     };
@@ -110,6 +117,8 @@ internal sealed record LaunchPlan
             KernelWords = config.KernelCmdline,
             Api = config.Api,
             Expose = config.Expose ?? [],
+            Devices = (config.Devices ?? manifest.Devices)?.PciPassthrough ?? [],
+            DeviceAllowlist = (config.Devices ?? manifest.Devices)?.Allowlist ?? [],
         };
         RejectUnreachable(plan);
         if (plan.MemoryMib < MinimumMemoryMib)
@@ -149,7 +158,6 @@ internal sealed record LaunchPlan
             : config.Rootfs is not null || manifest.Rootfs is not null ? "'rootfs'"
             : manifest.Disks is { Count: > 0 } ? "'disks'"
             : config.CloudInit is not null || manifest.CloudInit is not null ? "'cloud_init'"
-            : (config.Devices ?? manifest.Devices)?.PciPassthrough is { Count: > 0 } ? "'devices'"
             : (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
             : null;
         if (what is not null)

@@ -18,6 +18,7 @@ internal sealed partial class Recovery(
     IHypervisorLauncher launcher,
     IHostNetwork network,
     PublishedPorts ports,
+    DevicePassthrough devices,
     DaemonOptions options,
     TimeProvider clock,
     ILogger<Recovery> logger) : BackgroundService
@@ -73,6 +74,7 @@ internal sealed partial class Recovery(
     {
         await Task.Yield();
         var started = clock.GetTimestamp();
+        await devices.RecoverAsync();
 
         // Ports of deployments and of addresses; those of a VM follow when it is adopted.
         await ports.SyncAsync();

@@ -29,8 +29,11 @@ internal sealed partial class VmOrchestrator(
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
-    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
-    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to power off when nobody says otherwise, in seconds.</summary>
+    public const int DefaultGraceSeconds = 10;
+
+    /// <summary>The same as a time.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(DefaultGraceSeconds);
 
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";
@@ -51,7 +54,9 @@ internal sealed partial class VmOrchestrator(
     public (VmConfig Config, LaunchPlan Plan) CheckConfig(VmConfig config)
     {
         var normal = LaunchPlan.Normalise(config);
-        return (normal, LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib));
+        var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        resources.ResolveDevices(plan);
+        return (normal, plan);
     }
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
@@ -181,11 +186,12 @@ internal sealed partial class VmOrchestrator(
         RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
+        var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
         using var ports = new PortReservation();
         resources.ReservePorts(ports, plan, vmId: null, isReplica: replica is not null);
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases }, CancellationToken.None);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try
@@ -222,7 +228,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, HypervisorCapabilities capabilities)
+    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, IReadOnlyList<string> devices, HypervisorCapabilities capabilities)
     {
         var uid = Guid.CreateVersion7();
         var paths = resources.PathsOf(uid);
@@ -243,7 +249,8 @@ internal sealed partial class VmOrchestrator(
             Directory = paths.Directory,
             SerialSocket = paths.SerialSocket,
             Config = config,
-            Resources = resources.Needed(uid, plan.NetworkMode),
+            Resources = resources.Needed(uid, plan.NetworkMode, devices),
+            Devices = devices,
         };
     }
 
@@ -257,9 +264,10 @@ internal sealed partial class VmOrchestrator(
         {
             var config = store.GetConfig(vm.Id);
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
+            var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
             resources.ReservePorts(ports, plan, vm.Id, vm.Vm.Deployment is not null);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, automatic) with { Ports = ports.Leases }, CancellationToken.None);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic) with { Ports = ports.Leases }, CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -280,7 +288,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, bool automatic) => new()
+    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, IReadOnlyList<string> devices, bool automatic) => new()
     {
         Plugin = plan.Plugin,
         Runtime = plan.Runtime,
@@ -290,7 +298,8 @@ internal sealed partial class VmOrchestrator(
         CpuCores = plan.CpuCores,
         MemoryMib = plan.MemoryMib,
         KernelCmdline = plan.KernelWords ?? string.Empty,
-        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode),
+        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode, devices),
+        Devices = devices,
         Automatic = automatic,
     };
 
@@ -303,7 +312,7 @@ internal sealed partial class VmOrchestrator(
     {
         var began = clock.GetTimestamp();
         var paths = resources.PathsOf(vm.Vm.Uid);
-        var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        var nic = await resources.AcquireAsync(vm, plan, paths, CancellationToken.None);
         Instruments.RecordBoot(clock, began, "network");
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();
@@ -330,9 +339,18 @@ internal sealed partial class VmOrchestrator(
         run.StopAskedBy = askedBy;
         run.IsReady = false;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
+        await EndAsync(owner, run, grace);
+        return await supervisor.EndRunAsync(owner, run);
+    }
+
+    /// <summary>Asks the guest to power off, and ends the hypervisor when it has not after <paramref name="grace"/>.</summary>
+    private async Task EndAsync(VmOwner owner, VmRun run, TimeSpan grace)
+    {
+        var asking = Task.CompletedTask;
         if (grace > TimeSpan.Zero)
         {
-            await AskToPowerOffAsync(owner, run);
+            // The guest's time runs from now on: one that does not even take the question gets no more of it (reliability G05).
+            asking = AskToPowerOffAsync(owner, run, grace / 2 < AskTimeout ? grace / 2 : AskTimeout);
             try
             {
                 await run.Process.Exited.WaitAsync(grace, clock);
@@ -344,14 +362,15 @@ internal sealed partial class VmOrchestrator(
         }
 
         await run.Process.KillAsync();
-        return await supervisor.EndRunAsync(owner, run);
+        await asking;
     }
 
-    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run)
+    /// <summary>Asks the agent, and after <paramref name="patience"/> the hypervisor, which has as long.</summary>
+    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run, TimeSpan patience)
     {
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Guest.ShutdownAsync(timeout.Token);
             return;
         }
@@ -362,7 +381,7 @@ internal sealed partial class VmOrchestrator(
 
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Process.RequestPowerOffAsync(timeout.Token);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
@@ -444,20 +463,7 @@ internal sealed partial class VmOrchestrator(
         if (vm.Vm.Status == VmStatus.Stopping)
         {
             run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
-            await AskToPowerOffAsync(owner, run);
-            _ = EndAfterGraceAsync(run);
-        }
-    }
-
-    private async Task EndAfterGraceAsync(VmRun run)
-    {
-        try
-        {
-            await run.Process.Exited.WaitAsync(DefaultGrace, clock);
-        }
-        catch (TimeoutException)
-        {
-            await run.Process.KillAsync();
+            _ = EndAsync(owner, run, DefaultGrace);
         }
     }
 

@@ -159,5 +159,5 @@ internal sealed class VmOwners : IAsyncDisposable
     }
 
     /// <summary>The failure of every look-up.</summary>
-    public static VolantException NotFound(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+    public static VolantException NotFound(string name) => VolantStore.NoVm(name);
 }

@@ -67,6 +67,9 @@ internal sealed record NewVm
 
     /// <summary>What the first start will hold on the host.</summary>
     public required IReadOnlyList<HostResource> Resources { get; init; }
+
+    /// <summary>PCI devices that it leases.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
 }
 
 /// <summary>What a start of an existing VM changes in its record.</summary>
@@ -95,6 +98,9 @@ internal sealed record NewStart
 
     /// <summary>What the start will hold on the host.</summary>
     public required IReadOnlyList<HostResource> Resources { get; init; }
+
+    /// <summary>PCI devices that it leases.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
 
     /// <summary>Whether the restart policy asked for it.</summary>
     public required bool Automatic { get; init; }

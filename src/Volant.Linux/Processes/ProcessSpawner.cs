@@ -144,38 +144,4 @@ public static unsafe partial class ProcessSpawner
 
     [LibraryImport("libc", EntryPoint = "sigfillset")]
     private static partial int SignalsFill(byte* signals);
-
-    /// <summary>A NULL-terminated array of C strings.</summary>
-    private sealed class StringVector : IDisposable
-    {
-        private readonly int _count;
-
-        public StringVector(IReadOnlyList<string> values)
-        {
-            _count = values.Count;
-            Pointer = (byte**)NativeMemory.AllocZeroed((nuint)(_count + 1), (nuint)sizeof(byte*));
-            for (var i = 0; i < _count; i++)
-            {
-                if (values[i].Contains('\0', StringComparison.Ordinal))
-                {
-                    Dispose();
-                    throw new ArgumentException("An argument holds a NUL character.", nameof(values));
-                }
-
-                Pointer[i] = (byte*)Marshal.StringToCoTaskMemUTF8(values[i]);
-            }
-        }
-
-        public byte** Pointer { get; }
-
-        public void Dispose()
-        {
-            for (var i = 0; i < _count; i++)
-            {
-                Marshal.FreeCoTaskMem((nint)Pointer[i]);
-            }
-
-            NativeMemory.Free(Pointer);
-        }
-    }
 }

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Logging;
 using Volant.Agent;
 using Volant.Agent.Http;
+using Volant.Agent.Power;
 using Volant.Agent.Transport;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
@@ -39,8 +40,11 @@ internal sealed class AgentHarness : IAsyncDisposable
     /// <summary>How often the link was opened.</summary>
     public int Openings { get; private set; }
 
+    /// <summary>Takes what the host says of the time.</summary>
+    public Func<AgentClock, TimeSpan> OnClock { get; set; } = _ => TimeSpan.Zero;
+
     /// <summary>Why the shutdown was asked for, if it was.</summary>
-    public TaskCompletionSource<string> ShutDown { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public TaskCompletionSource<(PowerAction Action, string Why)> ShutDown { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The host's stream of the last opening.</summary>
     public Stream? Raw { get; private set; }
@@ -67,7 +71,12 @@ internal sealed class AgentHarness : IAsyncDisposable
     {
         var harness = new AgentHarness(workload);
         var target = WorkloadTarget.Parse(baseUrl.ToString());
-        var application = new AgentApplication(harness.Status, new LogRoutes(harness.Log, TimeProvider.System), new PassThrough(target, harness.Status, TimeProvider.System), why => harness.ShutDown.TrySetResult(why));
+        var application = new AgentApplication(
+            harness.Status,
+            new LogRoutes(harness.Log, TimeProvider.System),
+            new ClockRoute(told => harness.OnClock(told), harness._console),
+            new PassThrough(target, harness.Status, TimeProvider.System),
+            (action, why) => harness.ShutDown.TrySetResult((action, why)));
         await harness._server.StartAsync(application, cancellationToken);
         var http2 = harness._server.Http2;
         var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2)), TimeProvider.System);

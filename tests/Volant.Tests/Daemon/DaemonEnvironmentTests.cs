@@ -25,6 +25,9 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_KERNEL_VMLINUX", "vmlinux" },
         { "VOLANT_HYPERVISOR", "xen" },
         { "VOLANT_IMAGE_DIRS", "/a:b" },
+        { "VOLANT_VFIO_ALLOW", "10de:2204,nonsense" },
+        { "VOLANT_VFIO_ALLOW", "*:*" },
+        { "VOLANT_VFIO_ALLOW", "01:00.0" },
         { "VOLANT_API_KEY", "short" },
         { "VOLANT_API_ALLOW_CIDR", "10.0.0.0/8,nonsense" },
         { "VOLANT_CORS_ORIGINS", "example.org" },
@@ -69,6 +72,13 @@ public sealed class DaemonEnvironmentTests
         Assert.NotNull(Read(("VOLANT_API_LISTEN", "0.0.0.0:1"), ("VOLANT_API_KEY", "long-enough-key")));
         Assert.NotNull(Read(("VOLANT_API_LISTEN", ":1"), ("VOLANT_INSECURE", "1")));
         Assert.NotNull(Read(("VOLANT_API_LISTEN", "unix:///run/volant/api.sock")));
+    }
+
+    [Fact]
+    public void Devices_may_be_allowed_by_id_vendor_or_address()
+    {
+        Assert.Empty(Read().VfioAllow);
+        Assert.Equal(["10de:22aa", "8086:*", "0000:01:00.0"], Read(("VOLANT_VFIO_ALLOW", " 10DE:22AA, 8086:*,0000:01:00.0,")).VfioAllow);
     }
 
     [Fact]

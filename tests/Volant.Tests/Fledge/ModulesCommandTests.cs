@@ -8,6 +8,22 @@ public sealed class ModulesCommandTests
     private const string Release = "6.1.0-9-test";
 
     [Fact]
+    public async Task The_wanted_modules_are_listed_and_packing_needs_root_and_output()
+    {
+        using var tree = Kernel();
+
+        var list = await FledgeRun.RunAsync(tree, "modules", "--list");
+        var refused = await FledgeRun.RunAsync(tree, "modules");
+
+        Assert.Equal(0, list.ExitCode);
+        Assert.Contains("\nbtrfs\n", list.Out, StringComparison.Ordinal);
+        Assert.StartsWith("virtio_mmio\n", list.Out, StringComparison.Ordinal);
+        Assert.NotEqual(0, refused.ExitCode);
+        Assert.Contains("--root", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("--output", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Wanted_modules_are_packed_with_their_dependencies_and_a_reduced_index()
     {
         using var tree = Kernel();

@@ -15,6 +15,7 @@ using Volant.Daemon.Plugins;
 using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Processes;
+using Volant.Tests.Devices;
 
 namespace Volant.Tests.Orchestration;
 
@@ -34,7 +35,9 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
             ["VOLANT_LOG_DIR"] = Path.Combine(Root, "logs"),
             ["VOLANT_KERNEL_BZIMAGE"] = Path.Combine(Root, "kernel"),
             ["VOLANT_KERNEL_VMLINUX"] = Path.Combine(Root, "none"),
+            ["VOLANT_VFIO_ALLOW"] = "8086:*",
         });
+        Host = new FakeHost(Path.Combine(Root, "host"));
         Open();
     }
 
@@ -47,6 +50,11 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public FakeNetwork Network { get; } = new();
 
     public FakeLauncher Launcher { get; } = new();
+
+    /// <summary>The PCI devices; none at first, and no IOMMU.</summary>
+    public FakeHost Host { get; }
+
+    public DevicePassthrough Devices { get; private set; } = null!;
 
     public EventBus Events { get; private set; } = null!;
 
@@ -77,6 +85,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     /// <summary>Forgets everything in memory and starts again from the store and the host, as after a kill of the daemon.</summary>
     public async Task RestartAsync()
     {
+        // Otherwise what follows the runs goes on beside that of the next daemon.
+        await Owners.DisposeAsync();
         await Database.DisposeAsync();
         Open();
         await Recovery.StartAsync(TestContext.Current.CancellationToken);
@@ -90,6 +100,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public void AssertNothingIsHeld()
     {
         Assert.Empty(Network.Taps);
+        Assert.Empty(Store.ListDeviceLeases());
         Assert.Empty(Launcher.Alive);
         Assert.Empty(Entries(Options.RuntimeDirectory));
     }
@@ -99,6 +110,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Recovery.StopAsync(CancellationToken.None);
         await Restarts.StopAsync(CancellationToken.None);
         Events.Dispose();
+        await Owners.DisposeAsync();
+        Devices.Dispose();
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
     }
@@ -126,13 +139,15 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         var subnet = new Subnet(Options.Subnet, Options.HostIp);
         Ports = new PublishedPorts(
             Store, Owners, new PortForwarders(Options.PublishAddress, Clock, NullLogger<PortForwarders>.Instance), GuestDialer.Direct, subnet, Options, NullLogger<PublishedPorts>.Instance);
-        var resources = new HostResources(Store, Network, Ports, Options);
+        Devices?.Dispose();
+        Devices = new DevicePassthrough(Host.Bus, Host.Binder, Store, Options, NullLogger<DevicePassthrough>.Instance);
+        var resources = new HostResources(Store, Network, Devices, Ports, Options);
         var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
         var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
         Orchestrator = new VmOrchestrator(
             Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
-        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Options, Clock, NullLogger<Recovery>.Instance);
+        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
 }
