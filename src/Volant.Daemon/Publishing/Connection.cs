@@ -6,6 +6,10 @@ namespace Volant.Daemon.Publishing;
 /// <summary>One side of a relayed connection: bytes both ways, each direction with an end of its own.</summary>
 internal abstract class Connection : IDisposable
 {
+    /// <summary>Whether a failure is one of a connection or of its guest, or the end that it was given; anything else is a fault of ours.</summary>
+    public static bool IsFault(Exception e) =>
+        e is SocketException or IOException or OperationCanceledException or ObjectDisposedException or VolantException or HttpRequestException;
+
     /// <summary>Reads some bytes; 0 at the end. An empty buffer waits until there is something to read.</summary>
     public abstract ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken);
 

@@ -148,7 +148,7 @@ internal sealed partial class TcpForwarder : IAsyncDisposable
         {
             return await backend.ConnectAsync(either.Token);
         }
-        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException or ObjectDisposedException or VolantException or HttpRequestException)
+        catch (Exception e) when (Connection.IsFault(e))
         {
             LogUnreachable(e, _port, backend.Name);
             return null;

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Net.Sockets;
 using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Publishing;
@@ -75,7 +74,7 @@ internal sealed class TcpRelay : IDisposable
             Interlocked.Increment(ref _ended);
             await to.CompleteAsync(_isCut);
         }
-        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException or ObjectDisposedException or VolantException or HttpRequestException)
+        catch (Exception e) when (Connection.IsFault(e))
         {
             // One side is gone; the other must see that it was not an end.
             Cut();

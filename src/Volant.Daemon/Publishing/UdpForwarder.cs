@@ -123,7 +123,7 @@ internal sealed partial class UdpForwarder : IAsyncDisposable
         {
             await flow.RunAsync();
         }
-        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException or ObjectDisposedException or VolantException or HttpRequestException)
+        catch (Exception e) when (Connection.IsFault(e))
         {
             // The guest has nobody at its port, or is gone; the client's next datagram tries again.
             LogFlowEnded(e, _port, flow.Backend.Name);
