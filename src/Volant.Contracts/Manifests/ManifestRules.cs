@@ -28,22 +28,6 @@ public static class ManifestRules
         ArgumentNullException.ThrowIfNull(manifest);
         var name = Trim(manifest.Name);
         var runtime = Trim(manifest.Runtime) ?? name;
-        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (key, value) in manifest.Labels ?? NoText)
-        {
-            labels[key.Trim()] = value?.Trim()!;
-        }
-
-        if (name is not null)
-        {
-            labels[PluginLabel] = name;
-        }
-
-        if (runtime is not null)
-        {
-            labels[RuntimeLabel] = runtime;
-        }
-
         return manifest with
         {
             SchemaVersion = Trim(manifest.SchemaVersion)?.ToLowerInvariant(),
@@ -54,7 +38,7 @@ public static class ManifestRules
             Image = Trim(manifest.Image),
             ImageDigest = Trim(manifest.ImageDigest),
             OpenApi = Trim(manifest.OpenApi),
-            Labels = labels,
+            Labels = NormaliseLabels(manifest.Labels, name, runtime),
             Workload = manifest.Workload is not { } workload ? null : workload with
             {
                 Type = Trim(workload.Type)?.ToLowerInvariant(),
@@ -85,6 +69,27 @@ public static class ManifestRules
                 StringComparer.Ordinal),
             HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
         };
+    }
+
+    private static SortedDictionary<string, string> NormaliseLabels(IReadOnlyDictionary<string, string>? given, string? name, string? runtime)
+    {
+        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (key, value) in given ?? NoText)
+        {
+            labels[key.Trim()] = value?.Trim()!;
+        }
+
+        if (name is not null)
+        {
+            labels[PluginLabel] = name;
+        }
+
+        if (runtime is not null)
+        {
+            labels[RuntimeLabel] = runtime;
+        }
+
+        return labels;
     }
 
     /// <summary>Lower-cases and trims a network section.</summary>
