@@ -14,7 +14,7 @@ public sealed class GuestSessionTests
     [Fact]
     public async Task Exec_passes_input_output_and_the_exit_code()
     {
-        string request = string.Empty;
+        var request = string.Empty;
         await using var daemon = await FakeDaemon.StartAsync(async (context, seen) =>
         {
             using var socket = await context.WebSockets.AcceptWebSocketAsync();
@@ -40,7 +40,7 @@ public sealed class GuestSessionTests
     [Fact]
     public async Task Exec_with_a_terminal_tells_its_size_and_restores_it()
     {
-        string request = string.Empty;
+        var request = string.Empty;
         await using var daemon = await FakeDaemon.StartAsync(async (context, _) =>
         {
             using var socket = await context.WebSockets.AcceptWebSocketAsync();
