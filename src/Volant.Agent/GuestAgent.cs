@@ -1,10 +1,13 @@
 using Volant.Agent.Boot;
+using Volant.Agent.Commands;
 using Volant.Agent.Dhcp;
 using Volant.Agent.Transport;
 using Volant.Agent.Http;
+using Volant.Agent.Identity;
 using Volant.Agent.Power;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 
 namespace Volant.Agent;
 
@@ -38,16 +41,34 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
             _status.Note(problem);
         }
 
+        var gate = new Gate(plan.IsGated, _status.SetGated);
+
         // Orphans are collected whether there is a workload or not.
-        var (supervisor, passThrough) = Prepare(new ChildReaper(isInit, _groups is null ? null : _groups.Place));
+        var reaper = new ChildReaper(isInit, _groups is null ? null : _groups.Place);
+        var users = new UserDatabase();
+        var (manifest, command, target) = ReadManifest(users);
+        var supervisor = command is null ? null : Prepare(manifest!, command, target, reaper);
         using var ownSupervisor = supervisor;
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
         var dhcp = _dhcp?.RunAsync(_status.Refresh, _stopping.Token) ?? Task.CompletedTask;
-        var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor);
+        var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor, gate);
         using var server = new AgentServer(console);
-        await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), new ClockRoute(told => GuestClock.Apply(told, clock), console), passThrough, ShutDown), CancellationToken.None);
+        var surface = new AgentSurface
+        {
+            Status = _status,
+            Log = _log,
+            Gate = gate,
+            Commands = new CommandRunner(reaper, users, command, clock),
+            Manifest = manifest,
+            Target = target,
+            HostClock = new ClockRoute(told => GuestClock.Apply(told, clock), console),
+            Identify = (request, cancellationToken) => GuestIdentity.ApplyAsync(request, clock, cancellationToken),
+            ShutDown = ShutDown,
+            Clock = clock,
+        };
+        await server.StartAsync(surface.Build(), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
         console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
 
@@ -65,8 +86,18 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
 
-    private async Task RunWorkloadAsync(WorkloadSupervisor supervisor)
+    private async Task RunWorkloadAsync(WorkloadSupervisor supervisor, Gate gate)
     {
+        try
+        {
+            // What starts before the identity is there would share it with every copy: keys, addresses, random numbers.
+            await gate.WaitAsync(_stopping.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // The guest ends without ever having been somebody; the supervisor says so.
+        }
+
         if (_dhcp is not null)
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
@@ -89,22 +120,26 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         }
     }
 
-    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare(ChildReaper reaper)
+    private (PluginManifest? Manifest, WorkloadCommand? Command, WorkloadTarget? Target) ReadManifest(UserDatabase users)
     {
         try
         {
             var manifest = ManifestSource.Read(plan.Manifest, plan.ManifestFile);
-            var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
-            var supervisor = new WorkloadSupervisor(
-                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), reaper, _status, console, _log, clock);
-            return (supervisor, new PassThrough(target, _status, clock));
+            return (manifest, WorkloadCommand.From(manifest, users), manifest.Workload?.BaseUrl is { } url ? WorkloadTarget.Parse(url) : null);
         }
         catch (FormatException e)
         {
             console.Say($"There is no workload: {e.Message}");
             _status.SetWorkload(new WorkloadState { Status = WorkloadStatus.Failed, Message = e.Message });
-            return (null, null);
+            return (null, null, null);
         }
+    }
+
+    private WorkloadSupervisor Prepare(PluginManifest manifest, WorkloadCommand command, WorkloadTarget? target, ChildReaper reaper)
+    {
+        var probe = new HealthProbe(target, manifest.HealthCheck, (arguments, cancellationToken) => command.CheckAsync(arguments, reaper, cancellationToken), clock);
+        var measurements = new Measurements();
+        return new WorkloadSupervisor(command, probe, reaper, _status, console, _log, clock, () => measurements.OutOfMemoryKills);
     }
 
     /// <summary>Listens wherever this guest can be reached; ends only with an exception or with the agent.</summary>

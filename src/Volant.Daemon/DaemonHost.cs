@@ -14,6 +14,7 @@ using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
 
@@ -60,12 +61,16 @@ internal static class DaemonHost
         app.MapVms();
         app.MapVmConfigs();
         app.MapDeployments();
+        app.MapRoutes();
         app.MapPluginArtifacts();
         app.MapActions();
         app.MapMcpAndCommands();
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
+        app.MapExec();
+        app.MapFiles();
+        app.MapTunnel();
         app.MapDevTools();
         app.MapEvents();
         app.MapVfio();
@@ -150,6 +155,9 @@ internal static class DaemonHost
         services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
         services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
+        services.AddSingleton(GuestDialer.Direct);
+        services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
+        services.AddSingleton<PublishedPorts>();
         services.AddSingleton<HostResources>();
         services.AddSingleton<LogHub>();
         services.AddSingleton<LogCollector>();

@@ -326,6 +326,9 @@ internal sealed class TestDaemon : IAsyncDisposable
     private HttpClient NewClient() => new(new SocketsHttpHandler
     {
         AllowAutoRedirect = false,
+
+        // A stream that is given up never ends by itself: waiting for its end would cost two seconds each time.
+        ResponseDrainTimeout = TimeSpan.Zero,
         ConnectCallback = (_, cancellationToken) => ConnectAsync(cancellationToken),
     })
     {

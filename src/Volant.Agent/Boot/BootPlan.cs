@@ -34,6 +34,9 @@ internal sealed record BootPlan
     /// <summary>Where to listen on TCP; null for nowhere.</summary>
     public IPEndPoint? Api { get; private init; }
 
+    /// <summary>Whether the agent waits for its identity before it serves anything.</summary>
+    public bool IsGated { get; private init; }
+
     /// <summary>What is wrong with the line, one sentence each.</summary>
     public IReadOnlyList<string> Problems { get; private init; } = [];
 
@@ -52,6 +55,7 @@ internal sealed record BootPlan
             Network = network,
             NameServers = ReadNameServers(ip),
             Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
+            IsGated = ReadGate(values.GetValueOrDefault(BootKeys.Gate), problems),
             Problems = problems,
         };
     }
@@ -79,13 +83,27 @@ internal sealed record BootPlan
             return DefaultHostname;
         }
 
-        if (name.Length is > 0 and <= MaxHostname && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_'))
+        if (IsHostname(name))
         {
             return name;
         }
 
         problems.Add($"The host name '{name}' is not 1 to {MaxHostname} letters, digits, '-', '.' and '_'; the guest is called '{DefaultHostname}'.");
         return DefaultHostname;
+    }
+
+    /// <summary>Whether a text can be a host name.</summary>
+    internal static bool IsHostname(string name) => name.Length is > 0 and <= MaxHostname && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
+
+    private static bool ReadGate(string? gate, List<string> problems)
+    {
+        if (gate is not (null or "open" or "closed"))
+        {
+            // Open would be the mistake that cannot be undone.
+            problems.Add($"The boot argument {BootKeys.Gate}={gate} must be 'open' or 'closed'; it counts as closed.");
+        }
+
+        return gate is not (null or "open");
     }
 
     private static IPAddress[] ReadNameServers(string? ip)

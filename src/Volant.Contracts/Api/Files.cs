@@ -5,12 +5,12 @@ namespace Volant.Contracts.Api;
 /// <para>All routes of <c>/api/v1/vms/{name}/files</c> take an absolute <c>path</c> of the guest and follow symbolic links in it, GET and PUT
 /// the last one too; DELETE removes the link itself. They answer <c>file_not_found</c> (404), <c>file_conflict</c> (409: it is something
 /// else than the request needs, or not empty, or the file system is read-only), <c>disk_full</c> (507) and <c>guest_error</c> (502: the guest's kernel failed).</para>
-/// <para>GET: a regular file or device as <c>application/octet-stream</c>, a directory as <see cref="FileTypes.Tar"/>, names relative to the directory,
+/// <para>GET: a regular file as <c>application/octet-stream</c>, a directory as <see cref="FileTypes.Tar"/>, names relative to the directory,
 /// which comes first as <c>./</c>; sockets, pipes and devices are left out. An answer that ends early broke off: the connection is reset, not closed.</para>
 /// <para>PUT: the body becomes the file, 201 when it is new and 204 when it replaced one, whole or not at all. <c>mode</c> (octal), <c>uid</c> and
 /// <c>gid</c> are set when given; else a file keeps its own, and a new one has 0644, 0 and 0. With <c>Content-Type: application/x-tar</c> the body is unpacked into the
-/// directory <c>path</c>, which is made when it is missing: files are replaced, directories merged, nothing outside of it is touched whatever the archive says;
-/// <c>mode</c> is that of the directory, <c>uid</c> and <c>gid</c> replace those of every entry. An archive that breaks off leaves what was unpacked so far.
+/// directory <c>path</c>, which is made when it is missing: files are replaced, directories merged (those that are there keep their attributes), nothing
+/// outside of it is touched whatever the archive says; <c>mode</c> is that of the directory, <c>uid</c> and <c>gid</c> replace those of every entry. An archive that breaks off leaves what was unpacked so far.
 /// <c>parents=1</c> makes missing directories above (0755, root).</para>
 /// <para>DELETE: a directory that is not empty needs <c>recursive=1</c>. Mount points inside are not entered.</para>
 /// </remarks>

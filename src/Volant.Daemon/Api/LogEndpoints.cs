@@ -91,7 +91,7 @@ internal static class LogEndpoints
 
                 return store.FindVm(vm.Id) is null ? new SocketEnd(WebSocketCloseStatus.NormalClosure, "the VM was deleted") : SocketEnd.TooSlow;
             },
-            MessageReceiver.Ignore,
+            MessageReceiver.Ignore.RunAsync,
             clock,
             lifetime.ApplicationStopping);
     }

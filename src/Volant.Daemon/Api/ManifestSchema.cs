@@ -43,8 +43,13 @@ internal static class ManifestSchema
 
         Member(manifest, "actions").MaxProperties = 256;
         var workload = find("Workload");
-        Require(workload, "type", "entrypoint", "base_url");
-        Words(workload, "type", "http");
+        Require(workload, "type", "entrypoint");
+        workload.AnyOf =
+        [
+            Has(JsonSchemaType.String, "base_url"),
+            new OpenApiSchema { Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal) { ["type"] = new OpenApiSchema { Enum = [JsonValue.Create(WorkloadTypes.Process)] } } },
+        ];
+        Words(workload, "type", WorkloadTypes.Http, WorkloadTypes.Process);
         Pattern(workload, "base_url", "^http://[0-9.:a-fA-F\\[\\]]+(/.*)?$");
         Pattern(workload, "workdir", "^/");
         (Member(workload, "entrypoint").MinItems, Member(workload, "entrypoint").MaxItems) = (1, 256);
@@ -82,8 +87,10 @@ internal static class ManifestSchema
         Pattern(action, "path", HttpPath);
         Range(action, "timeout_ms", 1, 3_600_000);
         var check = find("HealthCheck");
-        Require(check, "endpoint");
+        check.OneOf = [Has(JsonSchemaType.String, "endpoint"), Has(JsonSchemaType.Integer, "port"), Has(JsonSchemaType.Array, "command")];
         Pattern(check, "endpoint", HttpPath);
+        Range(check, "port", 1, ushort.MaxValue);
+        (Member(check, "command").MinItems, Member(check, "command").MaxItems) = (1, 256);
         Range(check, "timeout_ms", 1, 60_000);
     }
 

@@ -27,6 +27,8 @@ public sealed class WorkloadTests : IDisposable
         _status = new AgentStatus(_clock);
     }
 
+    private static Task<string?> NoCommand(IReadOnlyList<string> command, CancellationToken cancellationToken) => throw new NotSupportedException();
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -150,13 +152,13 @@ public sealed class WorkloadTests : IDisposable
         })
         {
             await using var server = new CannedServer(answer);
-            var probe = new HealthProbe(WorkloadTarget.Parse(server.Url.ToString()), new() { Endpoint = "/h" }, TimeProvider.System);
+            var probe = new HealthProbe(WorkloadTarget.Parse(server.Url.ToString()), new() { Endpoint = "/h" }, NoCommand, TimeProvider.System);
             Assert.Equal(isHealthy, await probe.ProbeAsync(Token) is null);
         }
 
         await using var silent = new CannedServer(string.Empty);
-        Assert.Null(await new HealthProbe(WorkloadTarget.Parse(silent.Url.ToString()), null, TimeProvider.System).ProbeAsync(Token));
-        Assert.NotNull(await new HealthProbe(WorkloadTarget.Parse("http://127.0.0.1:1"), null, TimeProvider.System).ProbeAsync(Token));
+        Assert.Null(await new HealthProbe(WorkloadTarget.Parse(silent.Url.ToString()), null, NoCommand, TimeProvider.System).ProbeAsync(Token));
+        Assert.NotNull(await new HealthProbe(WorkloadTarget.Parse("http://127.0.0.1:1"), null, NoCommand, TimeProvider.System).ProbeAsync(Token));
     }
 
     [Fact]
@@ -308,7 +310,7 @@ public sealed class WorkloadTests : IDisposable
     {
         var target = WorkloadTarget.Parse(baseUrl?.ToString() ?? "http://127.0.0.1:1");
         var command = new WorkloadCommand(entrypoint, "/", ["PATH=/usr/bin:/bin"]);
-        return new WorkloadSupervisor(command, new HealthProbe(target, null, _clock), new ChildReaper(reapsAll: false), _status, _console, _log, _clock);
+        return new WorkloadSupervisor(command, new HealthProbe(target, null, NoCommand, _clock), new ChildReaper(reapsAll: false), _status, _console, _log, _clock, () => 0);
     }
 
     private async Task<AgentState> UntilAsync(Func<AgentState, bool> condition)
