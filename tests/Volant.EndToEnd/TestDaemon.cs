@@ -163,7 +163,11 @@ internal sealed class TestDaemon : IAsyncDisposable
                 return vm;
             }
 
-            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < seconds, $"VM {name} is {vm}\n{Logs()}");
+            if (TimeProvider.System.GetElapsedTime(started).TotalSeconds > seconds)
+            {
+                Assert.Fail($"VM {name} is {vm}\n{Logs()}");
+            }
+
             await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
         }
     }

@@ -99,7 +99,8 @@ internal sealed partial class DeploymentLoop(string name, VolantStore store, VmO
             return failures.Count == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(1);
         }
 
-        var waits = plan.Create.Select(_backoff.Remaining).Where(left => left > TimeSpan.Zero).DefaultIfEmpty(LongestSleep).Min();
+        // What became due since this pass began is due at once: passed over, it would wait for the longest sleep.
+        var waits = plan.Create.Select(_backoff.Remaining).DefaultIfEmpty(LongestSleep).Min();
         return waits < LongestSleep ? waits : LongestSleep;
     }
 
