@@ -82,12 +82,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
-        var insecure = Get("VOLANT_INSECURE") switch
-        {
-            null or "0" => false,
-            "1" => true,
-            var other => throw Bad("VOLANT_INSECURE", other, "0 or 1"),
-        };
+        var insecure = ParseInsecure(Get("VOLANT_INSECURE"));
         return options.Listen.IsLocal || options.ApiKey is not null || insecure
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -110,6 +105,13 @@ internal static class DaemonEnvironment
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw Bad(name, text, $"a whole number from {least} to {most}");
     }
+
+    private static bool ParseInsecure(string? text) => text switch
+    {
+        null or "0" => false,
+        "1" => true,
+        _ => throw Bad("VOLANT_INSECURE", text, "0 or 1"),
+    };
 
     private static (int First, int Last) ParsePorts(string text)
     {

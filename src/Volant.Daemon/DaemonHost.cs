@@ -52,6 +52,12 @@ internal static class DaemonHost
         var limits = app.Services.GetRequiredService<RateLimits>();
         app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
+        MapAll(app);
+        return app;
+    }
+
+    private static void MapAll(WebApplication app)
+    {
         app.MapOpenApi("/openapi");
         app.MapReference();
         app.MapMetrics();
@@ -75,7 +81,6 @@ internal static class DaemonHost
         app.MapEvents();
         app.MapVfio();
         app.MapAgentProxy();
-        return app;
     }
 
     /// <summary>Every limit of the server is explicit (reliability G19).</summary>

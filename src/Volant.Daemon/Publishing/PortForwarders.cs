@@ -113,17 +113,19 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
     /// <summary>Closes a port and cuts what goes through it; does nothing when it is not open.</summary>
     public async Task CloseAsync(HostPort port)
     {
-        (IAsyncDisposable? Forwarder, Balancer) open;
+        IAsyncDisposable forwarder;
         lock (_gate)
         {
-            _open.Remove(port, out open);
+            if (!_open.Remove(port, out var open))
+            {
+                return;
+            }
+
+            forwarder = open.Forwarder;
         }
 
-        if (open.Forwarder is { } forwarder)
-        {
-            await forwarder.DisposeAsync();
-            LogClosed(port);
-        }
+        await forwarder.DisposeAsync();
+        LogClosed(port);
     }
 
     /// <inheritdoc/>
