@@ -14,7 +14,7 @@ internal sealed class ExecRoutes(CommandRunner runner, CaptureBudget budget, Tim
     public IEnumerable<AgentRoute> Routes =>
     [
         new("POST", "/v1/agent/exec", RunAsync, RouteTraits.HostOnly),
-        new("POST", "/v1/agent/exec/stream", context => new ExecStream(runner, context, clock).ServeAsync(), RouteTraits.HostOnly),
+        new("POST", "/v1/agent/exec/stream", StreamAsync, RouteTraits.HostOnly),
     ];
 
     /// <summary>Why a request is not valid; null when it is.</summary>
@@ -29,6 +29,12 @@ internal sealed class ExecRoutes(CommandRunner runner, CaptureBudget budget, Tim
         ErrorCodes.Timeout => 504,
         _ => 400,
     };
+
+    private async Task StreamAsync(HttpContext context)
+    {
+        using var stream = new ExecStream(runner, context, clock);
+        await stream.ServeAsync();
+    }
 
     private async Task RunAsync(HttpContext context)
     {

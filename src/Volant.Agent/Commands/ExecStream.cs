@@ -9,7 +9,7 @@ namespace Volant.Agent.Commands;
 
 /// <summary>One command with somebody at the other end: <see cref="ExecFrames"/> both ways on one request.</summary>
 /// <remarks>When the request is aborted the command is ended. Nothing is buffered: a side that does not read makes the other one wait.</remarks>
-internal sealed class ExecStream(CommandRunner runner, HttpContext context, TimeProvider clock)
+internal sealed class ExecStream(CommandRunner runner, HttpContext context, TimeProvider clock) : IDisposable
 {
     private const int ReadSize = 16 * 1024;
 
@@ -37,11 +37,10 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
         {
             context.Abort();
         }
-        finally
-        {
-            _writing.Dispose();
-        }
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _writing.Dispose();
 
     private async Task<ExecRequest> ReadRequestAsync()
     {

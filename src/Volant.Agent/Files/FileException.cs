@@ -8,6 +8,7 @@ namespace Volant.Agent.Files;
 /// <param name="status">HTTP status.</param>
 /// <param name="code">One of <see cref="ErrorCodes"/>.</param>
 /// <param name="message">A sentence with cause and remedy.</param>
+/// <param name="cause">The refusal behind it.</param>
 internal sealed class FileException(int status, string code, string message, Exception? cause = null) : Exception(message, cause)
 {
     /// <summary>HTTP status.</summary>

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.AspNetCore.Http;
 using Volant.Agent.Http;
 using Volant.Agent.Workloads;
@@ -12,6 +13,7 @@ namespace Volant.Agent.Identity;
 /// <param name="status">The answer of both.</param>
 /// <param name="apply">Takes a valid identity over.</param>
 /// <param name="prepare">Brings everything into a state that may be copied.</param>
+[SuppressMessage("Reliability", "CA1001", Justification = "It lives as long as the agent, and a semaphore without a wait handle has nothing to free.")]
 internal sealed class IdentityRoutes(Gate gate, AgentStatus status, Func<IdentifyRequest, CancellationToken, Task> apply, Action prepare)
 {
     private const int MaxBytes = 16 * 1024;

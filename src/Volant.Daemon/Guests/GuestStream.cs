@@ -9,6 +9,8 @@ namespace Volant.Daemon.Guests;
 internal sealed class GuestStream : IAsyncDisposable
 {
     private readonly HttpRequestMessage _request;
+
+    [SuppressMessage("Usage", "CA2213", Justification = "The request owns it.")]
     private readonly UploadContent _upload;
     private readonly CancellationTokenSource _life;
     private HttpResponseMessage? _response;
