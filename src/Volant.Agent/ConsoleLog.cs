@@ -20,6 +20,7 @@ internal sealed class ConsoleLog : IDisposable
     private int _queued;
     private long _dropped;
     private bool _isWriting;
+    private bool _isClosed;
 
     /// <summary>Writes lines with <paramref name="write"/>, which may block and may fail with a <see cref="Win32Exception"/>.</summary>
     public ConsoleLog(Action<byte[]> write)
@@ -65,8 +66,16 @@ internal sealed class ConsoleLog : IDisposable
         }
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => Flush(TimeSpan.FromSeconds(1));
+    /// <summary>Waits a second at most until everything is written, and ends the thread once it is.</summary>
+    public void Dispose()
+    {
+        Flush(TimeSpan.FromSeconds(1));
+        lock (_gate)
+        {
+            _isClosed = true;
+            Monitor.PulseAll(_gate);
+        }
+    }
 
     private void Add_NeedsLock(byte[] line)
     {
@@ -86,6 +95,11 @@ internal sealed class ConsoleLog : IDisposable
                 Monitor.PulseAll(_gate);
                 while (!_lines.TryDequeue(out line))
                 {
+                    if (_isClosed)
+                    {
+                        return;
+                    }
+
                     Monitor.Wait(_gate);
                 }
 

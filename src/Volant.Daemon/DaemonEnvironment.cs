@@ -35,6 +35,8 @@ internal static class DaemonEnvironment
         ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest uploaded artifact in MiB"),
         ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
         ("VOLANT_AGENT_TIMEOUT", "30", "seconds until a guest must begin to answer a forwarded request, 1 to 3600"),
+        ("VOLANT_PUBLISH_ADDRESS", "127.0.0.1", "address that published ports listen on; 0.0.0.0 or :: opens them to other hosts"),
+        ("VOLANT_PUBLISH_PORTS", "30000-32767", "where a published port comes from when no host_port is named"),
         ("VOLANT_RATE_LIMIT", "500", "expensive calls a second of one client, 0 for no limit"),
         ("VOLANT_LOG_LEVEL", "information", "trace, debug, information, warning or error"),
         ("VOLANT_LOG_FORMAT", "automatic", "text, json or journal; automatic is journal below systemd, else text"),
@@ -72,18 +74,15 @@ internal static class DaemonEnvironment
             CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
             MaxArtifactBytes = ParseNumber("VOLANT_MAX_ARTIFACT_MB", 8192, 1, 1024 * 1024) * 1024L * 1024,
             BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
+            PublishAddress = IPAddress.TryParse(Get("VOLANT_PUBLISH_ADDRESS") ?? "127.0.0.1", out var publish) ? publish : throw Bad("VOLANT_PUBLISH_ADDRESS", Get("VOLANT_PUBLISH_ADDRESS")!, "an IP address of this host such as 127.0.0.1 or 0.0.0.0"),
+            PublishPorts = ParsePorts(Get("VOLANT_PUBLISH_PORTS") ?? "30000-32767"),
             RateLimit = ParseNumber("VOLANT_RATE_LIMIT", 500, 0, 1_000_000),
             AgentTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_AGENT_TIMEOUT", 30, 1, 3600)),
             LogLevel = ParseLevel(Get("VOLANT_LOG_LEVEL") ?? "information"),
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
-        var insecure = Get("VOLANT_INSECURE") switch
-        {
-            null or "0" => false,
-            "1" => true,
-            var other => throw Bad("VOLANT_INSECURE", other, "0 or 1"),
-        };
+        var insecure = ParseInsecure(Get("VOLANT_INSECURE"));
         return options.Listen.IsLocal || options.ApiKey is not null || insecure
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -105,6 +104,22 @@ internal static class DaemonEnvironment
             Get(name) is not { } text ? fallback
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw Bad(name, text, $"a whole number from {least} to {most}");
+    }
+
+    private static bool ParseInsecure(string? text) => text switch
+    {
+        null or "0" => false,
+        "1" => true,
+        _ => throw Bad("VOLANT_INSECURE", text, "0 or 1"),
+    };
+
+    private static (int First, int Last) ParsePorts(string text)
+    {
+        var parts = text.Split('-');
+        return parts.Length == 2 && ushort.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var first) && first > 0
+            && ushort.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var last) && first <= last
+            ? (first, last)
+            : throw Bad("VOLANT_PUBLISH_PORTS", text, "two ports, the lower one first, such as 30000-32767");
     }
 
     private static LogLevel ParseLevel(string text) => text switch

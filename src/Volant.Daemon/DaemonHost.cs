@@ -14,6 +14,7 @@ using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
 
@@ -51,6 +52,12 @@ internal static class DaemonHost
         var limits = app.Services.GetRequiredService<RateLimits>();
         app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
+        MapAll(app);
+        return app;
+    }
+
+    private static void MapAll(WebApplication app)
+    {
         app.MapOpenApi("/openapi");
         app.MapReference();
         app.MapMetrics();
@@ -60,6 +67,7 @@ internal static class DaemonHost
         app.MapVms();
         app.MapVmConfigs();
         app.MapDeployments();
+        app.MapRoutes();
         app.MapPluginArtifacts();
         app.MapActions();
         app.MapMcpAndCommands();
@@ -73,7 +81,6 @@ internal static class DaemonHost
         app.MapEvents();
         app.MapVfio();
         app.MapAgentProxy();
-        return app;
     }
 
     /// <summary>Every limit of the server is explicit (reliability G19).</summary>
@@ -153,6 +160,9 @@ internal static class DaemonHost
         services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
         services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
+        services.AddSingleton(GuestDialer.Direct);
+        services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
+        services.AddSingleton<PublishedPorts>();
         services.AddSingleton<HostResources>();
         services.AddSingleton<LogHub>();
         services.AddSingleton<LogCollector>();

@@ -62,6 +62,12 @@ internal sealed record DaemonOptions
     /// <summary>How long a guest may take until it begins to answer a forwarded request.</summary>
     public required TimeSpan AgentTimeout { get; init; }
 
+    /// <summary>Address of the host that published ports listen on.</summary>
+    public required IPAddress PublishAddress { get; init; }
+
+    /// <summary>Where a published port comes from when nobody names it.</summary>
+    public required (int First, int Last) PublishPorts { get; init; }
+
     /// <summary>Expensive calls a second of one client; 0 for no limit.</summary>
     public required int RateLimit { get; init; }
 

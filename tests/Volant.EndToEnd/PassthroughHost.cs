@@ -32,30 +32,31 @@ internal sealed class PassthroughHost : IDisposable
         card=$(ls /sys/bus/pci/devices/{{BusyCard}}/net)
         ip link set lo up && ip addr add 10.0.2.15/24 dev $card && ip link set $card up
         mkswap /dev/nvme0n1 && swapon /dev/nvme0n1
+        export VOLANT_HYPERVISOR=/usr/bin/qemu-system-x86_64 VOLANT_KERNEL_BZIMAGE=/kernel
         export HOME=/state VOLANT_DB_PATH=/state/state.db VOLANT_API_LISTEN=0.0.0.0:7777 VOLANT_API_KEY={{Key}} VOLANT_VFIO_ALLOW=8086:10d3,8086:2922,1b36:0010
-        nc -ll -p 7778 -e killall -9 volantd &
+        nc -ll -p 7778 -e sh &
         while :; do volantd; echo "volantd ended with $?"; sleep 1; done
         """;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("vt-vfio-").FullName;
-    private readonly int _kill = FreePort();
+    private readonly int _shell = FreePort();
     private readonly Command _machine;
 
     /// <param name="kernel">What <c>scripts/host-kernel.sh</c> made.</param>
-    /// <param name="libraries">The C library's files that volantd needs.</param>
-    public PassthroughHost(string kernel, IReadOnlyList<string> libraries)
+    /// <param name="files">What else of this host it has, in the same places: libraries, the hypervisor and its firmware.</param>
+    public PassthroughHost(string kernel, IReadOnlyList<string> files)
     {
         var port = FreePort();
-        File.WriteAllBytes(InitramfsPath, Archive(kernel, libraries));
+        File.WriteAllBytes(InitramfsPath, Archive(kernel, files));
         File.WriteAllBytes(Path.Combine(_directory, "disk"), new byte[16 << 20]);
         _machine = Command.Start(
         [
-            "qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024M",
+            "qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048M",
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", $"file:{ConsolePath}",
             "-device", "intel-iommu,intremap=on,caching-mode=on",
             "-kernel", Path.Combine(kernel, "vmlinuz"), "-initrd", InitramfsPath,
             "-append", $"console=ttyS0 intel_iommu=on no_timer_check panic=-1 quiet {TscArgument()}",
-            "-netdev", $"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{Workspace.Number(port)}-10.0.2.15:7777,hostfwd=tcp:127.0.0.1:{Workspace.Number(_kill)}-10.0.2.15:7778",
+            "-netdev", $"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{Workspace.Number(port)}-10.0.2.15:7777,hostfwd=tcp:127.0.0.1:{Workspace.Number(_shell)}-10.0.2.15:7778",
             "-device", "e1000e,netdev=n0,addr=4,romfile=",
             "-netdev", "user,id=n1,restrict=on", "-device", "e1000e,netdev=n1,addr=5,romfile=",
             "-blockdev", $"driver=raw,node-name=d0,file.driver=file,file.filename={Path.Combine(_directory, "disk")}", "-device", "nvme,drive=d0,serial=swap,addr=6",
@@ -101,12 +102,14 @@ internal sealed class PassthroughHost : IDisposable
         }
     }
 
-    /// <summary>Kills volantd inside the machine, which starts another.</summary>
-    public async Task KillDaemonAsync(CancellationToken cancellationToken)
+    /// <summary>Runs shell commands inside the machine and returns what they printed. A volantd that they kill is started again.</summary>
+    public async Task<string> RunAsync(string commands, CancellationToken cancellationToken)
     {
         using var connection = new TcpClient();
-        await connection.ConnectAsync(IPAddress.Loopback, _kill, cancellationToken);
-        await connection.GetStream().CopyToAsync(Stream.Null, cancellationToken);
+        await connection.ConnectAsync(IPAddress.Loopback, _shell, cancellationToken);
+        await connection.GetStream().WriteAsync(System.Text.Encoding.UTF8.GetBytes($"{commands}\nexit\n"), cancellationToken);
+        using var reader = new StreamReader(connection.GetStream());
+        return await reader.ReadToEndAsync(cancellationToken);
     }
 
     public void Dispose()
@@ -116,26 +119,28 @@ internal sealed class PassthroughHost : IDisposable
         Directory.Delete(_directory, recursive: true);
     }
 
-    private static byte[] Archive(string kernel, IReadOnlyList<string> libraries)
+    private static byte[] Archive(string kernel, IReadOnlyList<string> files)
     {
         const int program = 0b111_101_101;
         List<(string Path, int Permissions, byte[]? Content)> members =
         [
-            .. new[] { "bin", "dev", "modules", "proc", "state", "sys", "tmp" }.Select(directory => (directory, program, (byte[]?)null)),
+            .. new[] { "bin", "dev", "modules", "proc", "state", "state/images", "sys", "tmp" }.Select(directory => (directory, program, (byte[]?)null)),
             ("init", program, System.Text.Encoding.UTF8.GetBytes(Init.ReplaceLineEndings("\n"))),
             ("bin/busybox", program, File.ReadAllBytes("/usr/bin/busybox")),
+            ("kernel", program, File.ReadAllBytes(Path.Combine(kernel, "vmlinuz"))),
+            ("state/images/idle.cpio", program, CpioHeader.EncodeArchive([("busybox", program, File.ReadAllBytes("/usr/bin/busybox")), ("init", program, "#!/busybox sh\nwhile :; do /busybox sleep 600; done\n"u8.ToArray())])),
             .. new[] { "volantd", "libe_sqlite3.so" }.Select(name => ($"bin/{name}", program, (byte[]?)File.ReadAllBytes(Workspace.Program(name)))),
             .. Directory.GetFiles(Path.Combine(kernel, "modules")).Select(path => ($"modules/{Path.GetFileName(path)}", program, (byte[]?)File.ReadAllBytes(path))),
         ];
-        foreach (var library in libraries)
+        foreach (var file in files)
         {
-            for (var parent = library.LastIndexOf('/'); parent > 0; parent = library.LastIndexOf('/', parent - 1))
+            for (var parent = file.LastIndexOf('/'); parent > 0; parent = file.LastIndexOf('/', parent - 1))
             {
                 // Parents first.
-                members.Insert(0, (library[1..parent], program, null));
+                members.Insert(0, (file[1..parent], program, null));
             }
 
-            members.Add((library[1..], program, File.ReadAllBytes(library)));
+            members.Add((file[1..], program, File.ReadAllBytes(file)));
         }
 
         return CpioHeader.EncodeArchive([.. members.DistinctBy(member => member.Path)]);

@@ -7,6 +7,8 @@ namespace Volant.EndToEnd;
 /// <summary>Guests whose root file system is a disk. The image holds one static program and nothing else: no libc, no shell, no /proc.</summary>
 public sealed class RootDiskTests : IDisposable
 {
+    private const long MaxResidentKb = 16_000_000 / 1024;
+
     private const string ManifestJson = """
         {"schema_version": "1.0", "name": "rooted", "version": "1", "runtime": "rooted", "resources": {"cpu_cores": 1, "memory_mb": 192},
          "workload": {"type": "http", "entrypoint": ["/app", "8080"], "base_url": "http://127.0.0.1:8080", "env": {"SECRET": "from the initramfs"}},
@@ -46,6 +48,9 @@ public sealed class RootDiskTests : IDisposable
             Assert.Equal("0::/workload\n", await guest.SendAsync(HttpMethod.Get, "/read/proc/self/cgroup"));
             Assert.Equal("0\n", await guest.SendAsync(HttpMethod.Get, "/read/proc/self/oom_score_adj"));
             Assert.Equal("-1000\n", await guest.SendAsync(HttpMethod.Get, "/read/proc/1/oom_score_adj"));
+            var status = await guest.SendAsync(HttpMethod.Get, "/read/proc/1/status");
+            var resident = status.Split('\n').Single(line => line.StartsWith("VmRSS:", StringComparison.Ordinal));
+            Assert.InRange(long.Parse(resident["VmRSS:".Length..^" kB".Length]), 1, MaxResidentKb);
             Assert.Contains("127.0.1.1 bare\n", await guest.SendAsync(HttpMethod.Get, "/read/etc/hosts"), StringComparison.Ordinal);
             Assert.StartsWith("kestrel\0", await guest.SendAsync(HttpMethod.Get, "/read/proc/1/cmdline"), StringComparison.Ordinal);
             await guest.SendAsync(HttpMethod.Post, "/write/kept");

@@ -47,13 +47,13 @@ internal static partial class GuestFigure
     {
         var log = Directory.GetFiles(daemon.LogDirectory, "console.log", SearchOption.AllDirectories).Single();
         var match = UpLine().Match(File.ReadAllText(log));
-        return match.Success ? double.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : throw new IOException($"The agent never said in {log} that it is up.");
+        return match.Success ? double.Parse(match.Groups["ms"].ValueSpan, CultureInfo.InvariantCulture) : throw new IOException($"The agent never said in {log} that it is up.");
     }
 
-    [GeneratedRegex("up after ([0-9]+) ms", RegexOptions.CultureInvariant)]
+    [GeneratedRegex("up after (?<ms>[0-9]+) ms", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex UpLine();
 
-    [GeneratedRegex(@"\[ *([0-9.]+)\] Run /init", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\[ *(?<seconds>[0-9.]+)\] Run /init", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex InitLine();
 
     /// <summary>One answer of the idle guest's page.</summary>
@@ -75,7 +75,7 @@ internal static partial class GuestFigure
                 ProcFile.Kilobytes(facts, "VmHWM") * 1024,
                 (ProcFile.Kilobytes(facts, "MemTotal") - ProcFile.Kilobytes(facts, "MemAvailable")) * 1024,
                 double.Parse(parts[3].Split(' ')[0], CultureInfo.InvariantCulture),
-                double.Parse(InitLine().Match(parts[4]).Groups[1].ValueSpan, CultureInfo.InvariantCulture) * 1000);
+                double.Parse(InitLine().Match(parts[4]).Groups["seconds"].ValueSpan, CultureInfo.InvariantCulture) * 1000);
         }
     }
 }

@@ -17,6 +17,9 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
     private const int AgentWeight = 1000; // against 100 of all others together
     private const long AgentMemory = 16 << 20;
 
+    private static readonly string[] Controllers = ["cpu", "io", "memory", "pids"];
+    private static readonly string[] Limits = ["threads-max", "pid_max"];
+
     private bool _isActive;
 
     private string Agent => Path.Combine(root, "agent");
@@ -46,7 +49,7 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
         }
 
         // Not every kernel has every controller.
-        foreach (var controller in new[] { "cpu", "io", "memory", "pids" })
+        foreach (var controller in Controllers)
         {
             TryWrite(Path.Combine(root, "cgroup.subtree_control"), $"+{controller}");
         }
@@ -94,7 +97,7 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
     {
         long[] limits =
         [
-            .. new[] { "threads-max", "pid_max" }
+            .. Limits
                 .Select(name => Path.Combine(proc, "sys", "kernel", name))
                 .Where(File.Exists)
                 .Select(path => long.Parse(File.ReadAllText(path), CultureInfo.InvariantCulture)),

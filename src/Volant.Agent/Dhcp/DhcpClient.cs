@@ -33,8 +33,7 @@ internal sealed class DhcpClient(
         var receiving = socket.ReceiveAsync(_buffer, cancellationToken);
         while (true)
         {
-            var before = _machine.Lease;
-            await DoAsync(_machine.OnTime(clock.GetElapsedTime(start)), cancellationToken);
+            await DoAsync(() => _machine.OnTime(clock.GetElapsedTime(start)), cancellationToken);
             using (var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
             {
                 var wait = _machine.Due is { } due ? due - clock.GetElapsedTime(start) : LongestWait;
@@ -49,18 +48,20 @@ internal sealed class DhcpClient(
                 var length = await receiving;
                 if (DhcpMessage.Decode(_buffer.AsSpan(0, length), mac.Span) is { } reply)
                 {
-                    await DoAsync(_machine.OnReply(reply, clock.GetElapsedTime(start)), cancellationToken);
+                    await DoAsync(() => _machine.OnReply(reply, clock.GetElapsedTime(start)), cancellationToken);
                 }
 
                 receiving = socket.ReceiveAsync(_buffer, cancellationToken);
             }
-
-            Tell(before);
         }
     }
 
-    private async Task DoAsync(DhcpStep step, CancellationToken cancellationToken)
+    /// <summary>Lets the machine take a step: first the guest learns what became of its lease, then the servers what it wants.</summary>
+    private async Task DoAsync(Func<DhcpStep> take, CancellationToken cancellationToken)
     {
+        var before = _machine.Lease;
+        var step = take();
+        Tell(before);
         Complain(step.Problem);
         if (step.Send is not { } request)
         {

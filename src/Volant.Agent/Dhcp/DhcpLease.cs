@@ -127,7 +127,7 @@ internal sealed record DhcpLease
     }
 
     /// <summary>Classless routes, which take the place of the router when there are any (RFC 3442).</summary>
-    private static IReadOnlyList<DhcpRoute> ReadRoutes(DhcpReply reply, IPAddress own, int ownPrefix)
+    private static List<DhcpRoute> ReadRoutes(DhcpReply reply, IPAddress own, int ownPrefix)
     {
         var routes = new List<DhcpRoute>();
         if (reply.Options.GetValueOrDefault(DhcpOption.Routes) is { } bytes)
@@ -141,7 +141,7 @@ internal sealed record DhcpLease
                     break;
                 }
 
-                Span<byte> destination = stackalloc byte[4];
+                var destination = new byte[4];
                 rest.Slice(1, length).CopyTo(destination);
                 Add(new IPAddress(destination), prefix, new IPAddress(rest.Slice(1 + length, 4)));
                 rest = rest[(1 + length + 4)..];

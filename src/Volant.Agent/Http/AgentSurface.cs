@@ -56,6 +56,7 @@ internal sealed record AgentSurface
             .. new ExecRoutes(Commands, CaptureBudget.For(measurements.TotalMemory), Clock).Routes,
             .. new FileRoutes(Root).Routes,
             .. new TunnelRoutes(Clock).Routes,
+            new("POST", "/v1/agent/datagrams", DatagramRoute.HandleAsync, RouteTraits.HostOnly),
             .. new MetricsRoutes(measurements, () => Commands.Running).Routes,
             .. new IdentityRoutes(Gate, Status, IdentifyAsync, Linux.Kernel.FileSystems.Sync).Routes,
             new("POST", "/v1/agent/clock", HostClock.HandleAsync, RouteTraits.HostOnly | RouteTraits.Ungated),

@@ -27,6 +27,9 @@ internal sealed class TunnelRoutes(TimeProvider clock)
             using var connection = await OpenAsync(port, context.RequestAborted);
             context.Response.ContentType = "application/octet-stream";
             await context.Response.StartAsync(context.RequestAborted);
+
+            // The head would leave with the first bytes, and many programs wait for the caller's.
+            await context.Response.Body.FlushAsync(context.RequestAborted);
             await CarryAsync(context, connection);
         }
         catch (WorkloadUnreachableException e)

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
+using System.Net.Sockets;
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Connections;
 
@@ -24,6 +25,9 @@ internal sealed class StreamEndPoint(string name) : EndPoint
             connection.Abort(new ConnectionAbortedException($"{name}: too many connections wait to be accepted."));
         }
     }
+
+    /// <summary>None. The server asks for it as soon as anybody listens to its metrics, and stops to accept when that throws.</summary>
+    public override AddressFamily AddressFamily => AddressFamily.Unspecified;
 
     /// <inheritdoc/>
     public override string ToString() => name;

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -16,6 +17,7 @@ internal sealed record TlsSettings(string? CaFile, string? CertFile, string? Key
 
     /// <summary>Options for a handshake. Needs OpenSSL.</summary>
     /// <exception cref="CliException">A file cannot be read or is no PEM.</exception>
+    [SuppressMessage("Security", "CA5359", Justification = "Only where the user asks for it, who is warned with every command.")]
     public SslClientAuthenticationOptions ToOptions()
     {
         var options = new SslClientAuthenticationOptions();

@@ -5,31 +5,6 @@ namespace Volant.Cli.Commands;
 /// <summary><c>volar completion</c>: a script for the shell that asks this program what may come next.</summary>
 internal static class CompletionCommand
 {
-    /// <summary>Shells that there is a script for.</summary>
-    public static string[] Shells { get; } = ["bash", "fish", "zsh"];
-
-    /// <summary>Makes the command.</summary>
-    public static Command Create(CommandScope scope)
-    {
-        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish", HelpName = "bash|zsh|fish" };
-        shell.AcceptOnlyFromAmong(Shells);
-        return scope.Define(
-            "completion",
-            "Print a script that completes commands, options and names; for bash: source <(volar completion bash)",
-            [shell],
-            ["volar completion bash", "volar completion fish"],
-            (parsed, run, _) =>
-            {
-                run.Output.Write(parsed.GetRequiredValue(shell) switch
-                {
-                    "bash" => Bash,
-                    "zsh" => Zsh,
-                    _ => Fish,
-                });
-                return Task.FromResult(ExitCodes.Ok);
-            });
-    }
-
     private const string Bash = """
         # bash completion of volar: source <(volar completion bash)
         _volar() {
@@ -65,4 +40,31 @@ internal static class CompletionCommand
         complete -c volar -a '(volar "[suggest:"(commandline -C)"]" (commandline -b) 2>/dev/null)'
 
         """;
+
+    /// <summary>Shells that there is a script for.</summary>
+    public static string[] Shells { get; } = ["bash", "fish", "zsh"];
+
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandScope scope)
+    {
+        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish", HelpName = "bash|zsh|fish" };
+        shell.AcceptOnlyFromAmong(Shells);
+        return scope.Define(
+            "completion",
+            "Print a script that completes commands, options and names; for bash: source <(volar completion bash)",
+            [shell],
+            ["volar completion bash", "volar completion fish"],
+            (parsed, run, _) =>
+            {
+                Print(run.Output, parsed.GetRequiredValue(shell));
+                return Task.FromResult(ExitCodes.Ok);
+            });
+    }
+
+    private static void Print(TextWriter output, string shell) => output.Write(shell switch
+    {
+        "bash" => Bash,
+        "zsh" => Zsh,
+        _ => Fish,
+    });
 }

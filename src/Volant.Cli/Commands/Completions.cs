@@ -31,7 +31,7 @@ internal static class Completions
         var parsed = CommandTree.Build(scope, before).Parse(before, new ParserConfiguration { ResponseFileTokenReplacer = null });
         var command = parsed.CommandResult.Command;
         var option = before.Length > 0 ? Options(parsed).FirstOrDefault(each => !IsSwitch(each) && (each.Name == before[^1] || each.Aliases.Contains(before[^1]))) : null;
-        IEnumerable<string> found = option is not null ? await ValuesAsync(option, scope, parsed, cancellationToken)
+        var found = option is not null ? await ValuesAsync(option, scope, parsed, cancellationToken)
             : current.StartsWith('-') ? Options(parsed).Where(each => !each.Hidden).Select(each => each.Name)
             : command.Subcommands.Count > 0 ? command.Subcommands.Select(each => each.Name)
             : await ArgumentsAsync(command, scope, parsed, cancellationToken);

@@ -41,7 +41,7 @@ internal static class EventsCommand
                 var events = run.Client.ReadEventsAsync(start, parsed.GetValue(logs), run.Talk.Warn, over.Token);
                 try
                 {
-                    await foreach (var item in follows ? events : UntilQuiet(events, run.Host.Clock, over))
+                    await foreach (var item in follows ? events : UntilQuietAsync(events, run.Host.Clock, over))
                     {
                         Print(run, item, parsed.GetValue(vm), types);
                     }
@@ -56,7 +56,7 @@ internal static class EventsCommand
     }
 
     /// <summary>Passes events on until none comes for a while: the stream itself does not say where the held ones end.</summary>
-    private static async IAsyncEnumerable<SseItem<string>> UntilQuiet(IAsyncEnumerable<SseItem<string>> events, TimeProvider clock, CancellationTokenSource over)
+    private static async IAsyncEnumerable<SseItem<string>> UntilQuietAsync(IAsyncEnumerable<SseItem<string>> events, TimeProvider clock, CancellationTokenSource over)
     {
         using var timer = clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), over, Start, Timeout.InfiniteTimeSpan);
         await foreach (var item in events)

@@ -67,7 +67,7 @@ internal static class VmsScaleCommand
         catch (CliException e) when (e.IsNotFound)
         {
             var owner = (await run.Client.GetVmAsync(name, cancellationToken)).Value.Deployment ??
-                throw new CliException(ExitCodes.Failed, $"VM '{name}' belongs to no deployment, so that it has no replicas.") { Code = "no_deployment", Hint = "'volar deployments create' makes VMs that can be replicated" };
+                throw new CliException(ExitCodes.Failed, $"VM '{name}' belongs to no deployment, so that it has no replicas.", e) { Code = "no_deployment", Hint = "'volar deployments create' makes VMs that can be replicated" };
             deployment = await run.Client.ChangeDeploymentAsync(owner, change, cancellationToken);
         }
 

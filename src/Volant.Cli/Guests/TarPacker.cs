@@ -43,7 +43,7 @@ internal sealed class TarPacker : HttpContent
     private async Task PackAsync(TarWriter tar, string directory, string name, CancellationToken cancellationToken)
     {
         await tar.WriteEntryAsync(directory, name, cancellationToken);
-        foreach (var path in Directory.EnumerateFileSystemEntries(directory, "*", new EnumerationOptions { AttributesToSkip = 0 }).Order(StringComparer.Ordinal))
+        foreach (var path in Directory.EnumerateFileSystemEntries(directory, "*", new EnumerationOptions { AttributesToSkip = FileAttributes.None }).Order(StringComparer.Ordinal))
         {
             var entry = name + Path.GetFileName(path);
             switch (LinkStatus.Find(path))

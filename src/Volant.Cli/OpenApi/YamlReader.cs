@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 
@@ -7,7 +6,7 @@ namespace Volant.Cli.OpenApi;
 
 /// <summary>Reads a YAML document as JSON. The document comes from a guest: its depth and the number of its values are limited, and aliases are refused.</summary>
 /// <remarks>Scalars have the types of YAML's core schema (YAML 1.2, section 10.3.2). Keys of mappings are text.</remarks>
-internal static partial class YamlReader
+internal static class YamlReader
 {
     private const int MaxDepth = 64;
     private const int MaxValues = 1_000_000;
@@ -88,7 +87,7 @@ internal static partial class YamlReader
             case "false" or "False" or "FALSE":
                 json.WriteBooleanValue(false);
                 break;
-            case var number when Number().IsMatch(number):
+            case var number when IsJsonNumber(number):
                 json.WriteRawValue(number);
                 break;
             case var text:
@@ -97,7 +96,21 @@ internal static partial class YamlReader
         }
     }
 
-    /// <summary>A number that JSON writes the same way.</summary>
-    [GeneratedRegex(@"^-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?$", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
-    private static partial Regex Number();
+    /// <summary>Whether JSON writes the number the same way; others stay text.</summary>
+    private static bool IsJsonNumber(string text)
+    {
+        if (text[0] is not ('-' or (>= '0' and <= '9')))
+        {
+            return false;
+        }
+
+        try
+        {
+            return JsonElement.Parse(text).ValueKind == JsonValueKind.Number;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
 }

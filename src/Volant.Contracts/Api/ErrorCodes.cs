@@ -84,6 +84,15 @@ public static class ErrorCodes
     /// <summary>422: well-formed, but this host or this VM cannot do it.</summary>
     public const string Unsupported = "unsupported";
 
+    /// <summary>409: the port of the host is published already, or another program has it.</summary>
+    public const string PortInUse = "port_in_use";
+
+    /// <summary>404: no such port of the host is published.</summary>
+    public const string RouteNotFound = "route_not_found";
+
+    /// <summary>409: the route belongs to the configuration of a VM or deployment, and is changed there.</summary>
+    public const string RouteManaged = "route_managed";
+
     /// <summary>404: the host has no such PCI device.</summary>
     public const string DeviceNotFound = "device_not_found";
 

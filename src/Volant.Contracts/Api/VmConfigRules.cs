@@ -79,6 +79,7 @@ public static class VmConfigRules
             faults.Range("restart.stable_after_ms", restart.StableAfterMs ?? 60_000, 1000, 86_400_000);
         }
 
+        RouteRules.Validate(faults, "expose", config.Expose);
         if (config.Api is { } api)
         {
             faults.Require(api.Host is null || IPAddress.TryParse(api.Host, out _), "api.host", "must be an IP address");

@@ -28,22 +28,6 @@ public static class ManifestRules
         ArgumentNullException.ThrowIfNull(manifest);
         var name = Trim(manifest.Name);
         var runtime = Trim(manifest.Runtime) ?? name;
-        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (key, value) in manifest.Labels ?? NoText)
-        {
-            labels[key.Trim()] = value?.Trim()!;
-        }
-
-        if (name is not null)
-        {
-            labels[PluginLabel] = name;
-        }
-
-        if (runtime is not null)
-        {
-            labels[RuntimeLabel] = runtime;
-        }
-
         return manifest with
         {
             SchemaVersion = Trim(manifest.SchemaVersion)?.ToLowerInvariant(),
@@ -54,7 +38,7 @@ public static class ManifestRules
             Image = Trim(manifest.Image),
             ImageDigest = Trim(manifest.ImageDigest),
             OpenApi = Trim(manifest.OpenApi),
-            Labels = labels,
+            Labels = NormaliseLabels(manifest.Labels, name, runtime),
             Workload = manifest.Workload is not { } workload ? null : workload with
             {
                 Type = Trim(workload.Type)?.ToLowerInvariant(),
@@ -70,14 +54,7 @@ public static class ManifestRules
                 Checksum = NormaliseChecksum(rootfs.Checksum),
                 Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
             },
-            Disks = manifest.Disks?.Select(disk => disk is null ? null! : disk with
-            {
-                Name = Trim(disk.Name),
-                Source = Trim(disk.Source),
-                Checksum = NormaliseChecksum(disk.Checksum),
-                Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
-                Target = Trim(disk.Target),
-            }).ToArray(),
+            Disks = manifest.Disks?.Select(NormaliseDisk).ToArray(),
             Network = NormaliseNetwork(manifest.Network),
             Devices = DeviceRules.Normalise(manifest.Devices),
             Actions = manifest.Actions?.ToDictionary(
@@ -86,6 +63,27 @@ public static class ManifestRules
                 StringComparer.Ordinal),
             HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
         };
+    }
+
+    private static SortedDictionary<string, string> NormaliseLabels(IReadOnlyDictionary<string, string>? given, string? name, string? runtime)
+    {
+        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (key, value) in given ?? NoText)
+        {
+            labels[key.Trim()] = value?.Trim()!;
+        }
+
+        if (name is not null)
+        {
+            labels[PluginLabel] = name;
+        }
+
+        if (runtime is not null)
+        {
+            labels[RuntimeLabel] = runtime;
+        }
+
+        return labels;
     }
 
     /// <summary>Lower-cases and trims a network section.</summary>
@@ -101,6 +99,15 @@ public static class ManifestRules
     {
         Url = Trim(media.Url),
         Checksum = NormaliseChecksum(media.Checksum),
+    };
+
+    private static ManifestDisk NormaliseDisk(ManifestDisk? disk) => disk is null ? null! : disk with
+    {
+        Name = Trim(disk.Name),
+        Source = Trim(disk.Source),
+        Checksum = NormaliseChecksum(disk.Checksum),
+        Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
+        Target = Trim(disk.Target),
     };
 
     /// <summary>Returns every broken rule of a normalised manifest; empty when it is valid.</summary>

@@ -67,7 +67,7 @@ internal static class SystemEndpoints
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
             Kvm = hypervisor?.Kvm ?? false,
-            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "exec", "files", "mcp", "restart-policies", "rolling-updates", "tunnel", "vfio"],
+            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "exec", "files", "mcp", "published-ports", "restart-policies", "rolling-updates", "tunnel", "vfio"],
         };
     }
 

@@ -23,7 +23,7 @@ internal sealed class PciBus(string root)
     public string PathOf(PciAddress address) => PathOf($"sys/bus/pci/devices/{address}");
 
     /// <summary>Whether the host divides its devices into IOMMU groups.</summary>
-    public bool HasIommu => ListGroups().Count > 0;
+    public bool HasIommu => Names(PathOf("sys/kernel/iommu_groups")).Count > 0;
 
     /// <summary>A device; null when the host has none at that address.</summary>
     /// <exception cref="VolantException"><c>device_unavailable</c>: what the kernel shows of it cannot be read.</exception>

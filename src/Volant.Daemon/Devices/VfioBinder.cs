@@ -34,64 +34,7 @@ internal sealed class VfioBinder(PciBus bus)
             return new VfioPlan([], [new DeviceFault(null, ErrorCodes.Unsupported, $"The driver {Driver} is not loaded: run 'modprobe {Driver}'")]);
         }
 
-        var devices = new Dictionary<PciAddress, PciDevice>();
-        var faults = new List<DeviceFault>();
-        for (var i = 0; i < wanted.Count; i++)
-        {
-            var index = i;
-            if (bus.FindDevice(wanted[i]) is not { } device)
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.DeviceNotFound, "is not there"));
-            }
-            else if (device.Group is not { } group || bus.FindGroup(group) is not { } found)
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.Unsupported, "is not guarded by an IOMMU"));
-            }
-            else if (device.IsBridge)
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.Unsupported, "is a bridge, which cannot be passed through"));
-            }
-            else
-            {
-                devices[device.Address] = device;
-                Examine(device, "is", index);
-                ExamineGroup(found, index);
-            }
-        }
-
-        return new VfioPlan([.. devices.Values.OrderBy(device => device.Address.ToString(), StringComparer.Ordinal)], faults);
-
-        void ExamineGroup(IommuGroup group, int index)
-        {
-            foreach (var member in group.Members.Where(member => !wanted.Any(address => address.ToString() == member)))
-            {
-                var device = PciAddress.TryParse(member, out var address) ? bus.FindDevice(address) : null;
-                if (device is null)
-                {
-                    faults.Add(new DeviceFault(index, ErrorCodes.DeviceNotAllowed, $"shares IOMMU group {group.Id} with {member}, which is no PCI device"));
-                }
-                else if (!device.IsHarmless && devices.TryAdd(device.Address, device))
-                {
-                    Examine(device, $"shares IOMMU group {group.Id} with {device}, which is", index);
-                }
-            }
-        }
-
-        void Examine(PciDevice device, string subject, int index)
-        {
-            if (!device.IsIn(operatorAllows))
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.DeviceNotAllowed, $"{subject} not allowed by the operator: VOLANT_VFIO_ALLOW names neither {device.Address} nor {device.Id}"));
-            }
-            else if (callerAllows.Count > 0 && !device.IsIn(callerAllows))
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.DeviceNotAllowed, $"{subject} not in the allowlist of the request: it does not name {device.Id}"));
-            }
-            else if (device.Driver != Driver && DeviceUse.Find(bus, device) is { } use)
-            {
-                faults.Add(new DeviceFault(index, ErrorCodes.DeviceInUse, subject == "is" ? use : $"{subject} in use: it {use}"));
-            }
-        }
+        return new VfioPlanner(bus, wanted, operatorAllows, callerAllows).Make();
     }
 
     /// <summary>Binds devices to vfio-pci: all of them, or none.</summary>

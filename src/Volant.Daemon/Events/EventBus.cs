@@ -22,7 +22,7 @@ internal sealed class EventBus : IDisposable
 
     private readonly VolantStore _store;
     private readonly Lock _gate = new();
-    private readonly List<Channel<SequencedEvent>> _subscribers = [];
+    private readonly List<Subscriber> _subscribers = [];
     private readonly Channel<SequencedEvent> _committed = Channel.CreateUnbounded<SequencedEvent>(new UnboundedChannelOptions { SingleReader = true });
     private long _delivered;
     private long _newest;
@@ -54,17 +54,15 @@ internal sealed class EventBus : IDisposable
     /// <param name="cancellationToken">Ends the subscription.</param>
     public EventSubscription Open(long? after, CancellationToken cancellationToken)
     {
-        var channel = Channel.CreateBounded<SequencedEvent>(new BoundedChannelOptions(SubscriberCapacity) { SingleReader = true });
-        long delivered;
+        var missed = after is > 0 and var place && !_store.HoldsEvent(place);
         lock (_gate)
         {
-            _subscribers.Add(channel);
-            delivered = _delivered;
+            // What was committed before the subscription may be delivered after it: it comes from the store, or not at all.
+            var from = missed ? _delivered : after ?? Volatile.Read(ref _newest);
+            var subscriber = new Subscriber(Math.Max(from, _delivered));
+            _subscribers.Add(subscriber);
+            return new EventSubscription(missed, from, ReadAsync(subscriber, from, cancellationToken));
         }
-
-        var missed = after is > 0 and var place && !_store.HoldsEvent(place);
-        var from = missed ? delivered : after is { } seen ? Math.Min(seen, delivered) : Volatile.Read(ref _newest);
-        return new EventSubscription(missed, from, ReadAsync(channel, from, delivered, cancellationToken));
     }
 
     /// <summary>The events of <see cref="Open"/> alone.</summary>
@@ -98,9 +96,10 @@ internal sealed class EventBus : IDisposable
                 _delivered = next.Sequence;
                 for (var i = _subscribers.Count - 1; i >= 0; i--)
                 {
-                    if (!_subscribers[i].Writer.TryWrite(next))
+                    var (queue, after) = (_subscribers[i].Queue.Writer, _subscribers[i].After);
+                    if (next.Sequence > after && !queue.TryWrite(next))
                     {
-                        _subscribers[i].Writer.TryComplete();
+                        queue.TryComplete();
                         _subscribers.RemoveAt(i);
                     }
                 }
@@ -108,36 +107,45 @@ internal sealed class EventBus : IDisposable
         }
     }
 
-    private async IAsyncEnumerable<SequencedEvent> ReadAsync(
-        Channel<SequencedEvent> channel, long after, long upTo, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private async IAsyncEnumerable<SequencedEvent> ReadAsync(Subscriber subscriber, long after, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         try
         {
-            while (after < upTo && _store.ListEvents(after, upTo, PageSize) is { Count: > 0 } page)
+            while (after < subscriber.After)
             {
+                if (_store.ListEvents(after, subscriber.After, PageSize) is not { } page)
+                {
+                    // New events pushed out what this slow reader had still to get: it resumes, and is told.
+                    yield break;
+                }
+
                 foreach (var kept in page)
                 {
                     yield return kept;
                 }
 
-                after = page[^1].Sequence;
+                after = page is [.., var last] ? last.Sequence : subscriber.After;
             }
 
-            await foreach (var next in channel.Reader.ReadAllAsync(cancellationToken))
+            await foreach (var next in subscriber.Queue.Reader.ReadAllAsync(cancellationToken))
             {
-                // What was committed before the subscription may be delivered after it.
-                if (next.Sequence > after)
-                {
-                    yield return next;
-                }
+                yield return next;
             }
         }
         finally
         {
             lock (_gate)
             {
-                _subscribers.Remove(channel);
+                _subscribers.Remove(subscriber);
             }
         }
+    }
+
+    /// <summary>One subscription: what comes after <paramref name="after"/> is queued.</summary>
+    private sealed class Subscriber(long after)
+    {
+        public long After => after;
+
+        public Channel<SequencedEvent> Queue { get; } = Channel.CreateBounded<SequencedEvent>(new BoundedChannelOptions(SubscriberCapacity) { SingleReader = true });
     }
 }

@@ -24,6 +24,9 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <summary>How long a connection may take; a guest that is still starting is waited for as long.</summary>
     public static readonly TimeSpan ConnectLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>Most tunnels at a time: the agent serves 1,000 requests at a time over one connection, and needs some for itself.</summary>
+    public const int MaxTunnels = 512;
+
     private const int UsualStateBytes = 1024;
     private const int MaxHeaderKib = 32;
     private const int SeedBytes = 64;
@@ -42,6 +45,7 @@ internal sealed class GuestClient : IAsyncDisposable
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private Stream? _connection;
     private bool _disposed;
+    private int _tunnels;
 
     /// <summary>Makes a client; connects with the first request.</summary>
     /// <param name="endpoint">Where the agent listens.</param>
@@ -93,6 +97,28 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <exception cref="VolantException"><c>agent_unreachable</c>, or <c>timeout</c> when there is no answer in time.</exception>
     public Task ShutdownAsync(CancellationToken cancellationToken) =>
         CallAsync(HttpMethod.Post, "v1/agent/shutdown", AnswerLimit, static (_, _) => Task.FromResult(true), cancellationToken);
+
+    /// <summary>Opens a stream of bytes to and from the guest that the agent serves at a path: the body of a POST and that of its answer.</summary>
+    /// <param name="path">Path and query below <see cref="BaseAddress"/>.</param>
+    /// <param name="cancellationToken">Ends the opening, not the tunnel.</param>
+    /// <exception cref="VolantException"><c>agent_unreachable</c>: the agent, or what it should connect to, does not answer, or there are <see cref="MaxTunnels"/> already.</exception>
+    public async Task<GuestTunnel> OpenTunnelAsync(string path, CancellationToken cancellationToken)
+    {
+        if (Interlocked.Increment(ref _tunnels) > MaxTunnels)
+        {
+            Interlocked.Decrement(ref _tunnels);
+            throw Unreachable($"{MaxTunnels} tunnels lead into it already", null);
+        }
+
+        try
+        {
+            return await GuestTunnel.OpenAsync(Invoker, new Uri(BaseAddress, path), () => Interlocked.Decrement(ref _tunnels), cancellationToken);
+        }
+        catch (Exception e) when (IsConnectionFault(e, cancellationToken))
+        {
+            throw Unreachable(CauseOf(e).Message, e);
+        }
+    }
 
     /// <summary>Tells the guest the time, and gives its random generator a seed.</summary>
     /// <exception cref="VolantException"><c>agent_unreachable</c>, also from an agent that is too old to be told; or <c>timeout</c>.</exception>

@@ -11,13 +11,16 @@ namespace Volant.Daemon.Orchestration;
 /// here is recorded, released and swept everywhere.
 /// </summary>
 /// <remarks>A kind is recorded in the store before it is made, and forgotten after it is gone. Releasing is idempotent.</remarks>
-internal sealed class HostResources(VolantStore store, IHostNetwork network, DevicePassthrough devices, DaemonOptions options)
+internal sealed class HostResources(VolantStore store, IHostNetwork network, DevicePassthrough devices, PublishedPorts ports, DaemonOptions options)
 {
     /// <summary>The hypervisor; its name is the VM's identity.</summary>
     public const string Process = "process";
 
     /// <summary>The tap interface.</summary>
     public const string Tap = "tap";
+
+    /// <summary>What listens on the host for the VM; its leases in the store live as long as the VM.</summary>
+    public const string Ports = "ports";
 
     /// <summary>The PCI devices that are bound to vfio-pci; its name lists them.</summary>
     public const string Devices = "devices";
@@ -29,7 +32,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     public const string Logs = "logs";
 
     /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
-    private static readonly string[] ReleaseOrder = [Process, Devices, Tap, Directory, Logs];
+    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Tap, Directory, Logs];
 
     /// <summary>The files of a VM.</summary>
     public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
@@ -45,7 +48,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode, IReadOnlyList<string> leased)
     {
         var paths = PathsOf(uid);
-        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
+        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Ports, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
         if (networkMode != NetworkModes.Vsock)
         {
             needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
@@ -59,11 +62,29 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         return needed;
     }
 
-    /// <summary>Makes the directories and the tap, and binds the devices. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
+    /// <summary>Holds the ports that a VM publishes, before anything is recorded or made; a replica's are its deployment's.</summary>
+    /// <exception cref="VolantException"><c>port_in_use</c>, or the host cannot open one.</exception>
+    public void ReservePorts(PortReservation reservation, LaunchPlan plan, long? vmId, bool isReplica)
+    {
+        if (!isReplica)
+        {
+            ports.Reserve(reservation, plan.Expose, plan.NetworkMode, route => route.VmId is { } id && id == vmId && !route.Manual);
+        }
+    }
+
+    /// <summary>Refuses a configuration of a VM that names a port which somebody else has.</summary>
+    /// <exception cref="VolantException"><c>port_in_use</c>.</exception>
+    public void CheckPorts(LaunchPlan plan, long vmId) => ports.Check(plan.Expose, vmId);
+
+    /// <summary>Opens again what ended with an earlier daemon, for a VM that went on.</summary>
+    public void Reopen(VmRecord vm) => ports.ReopenVm(vm);
+
+    /// <summary>Makes the directories and the tap, opens the ports and binds the devices. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
     public async Task<NicSpec?> AcquireAsync(VmRecord vm, LaunchPlan plan, VmPaths paths, CancellationToken cancellationToken)
     {
         System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
         System.IO.Directory.CreateDirectory(LogsOf(vm.Vm.Uid), OwnerOnly);
+        ports.OpenVm(vm);
         var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
         if (plan.Devices.Count > 0)
         {
@@ -100,6 +121,9 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     {
         switch (resource.Kind)
         {
+            case Ports:
+                await ports.CloseVmAsync(vm.Id);
+                break;
             case Process:
                 await ProveDeadAsync(store.FindVm(vm.Id)?.Process ?? vm.Process);
                 break;

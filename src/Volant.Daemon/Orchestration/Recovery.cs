@@ -17,6 +17,7 @@ internal sealed partial class Recovery(
     VmOwners owners,
     IHypervisorLauncher launcher,
     IHostNetwork network,
+    PublishedPorts ports,
     DevicePassthrough devices,
     DaemonOptions options,
     TimeProvider clock,
@@ -74,6 +75,9 @@ internal sealed partial class Recovery(
         await Task.Yield();
         var started = clock.GetTimestamp();
         await devices.RecoverAsync();
+
+        // Ports of deployments and of addresses; those of a VM follow when it is adopted.
+        await ports.SyncAsync();
         var observed = await ObserveAsync();
         await Parallel.ForEachAsync(_known, new ParallelOptions { MaxDegreeOfParallelism = Concurrency }, async (known, _) => await RecoverAsync(known.Owner, known.Vm, observed));
         if (_known.Count > 0)
@@ -118,6 +122,7 @@ internal sealed partial class Recovery(
     {
         try
         {
+            await ports.SyncAsync();
             var observed = await ObserveAsync();
             var known = store.AllVms();
             var uids = known.Select(vm => vm.Vm.Uid).ToHashSet();

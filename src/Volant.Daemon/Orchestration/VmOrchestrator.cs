@@ -49,13 +49,14 @@ internal sealed partial class VmOrchestrator(
     public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null, ReplicaOf? replica = null) =>
         TrackAsync("create", request.Name ?? string.Empty, () => CreateCoreAsync(request, spawned, replica)).WaitAsync(cancellationToken);
 
-    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored.</summary>
+    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored, and what it comes to.</summary>
     /// <exception cref="VolantException">They could not.</exception>
-    public VmConfig CheckConfig(VmConfig config)
+    public (VmConfig Config, LaunchPlan Plan) CheckConfig(VmConfig config)
     {
         var normal = LaunchPlan.Normalise(config);
-        resources.ResolveDevices(LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib));
-        return normal;
+        var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        resources.ResolveDevices(plan);
+        return (normal, plan);
     }
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
@@ -124,17 +125,25 @@ internal sealed partial class VmOrchestrator(
     /// <param name="change">Makes the next configuration out of the current one. Pure.</param>
     /// <param name="cancellationToken">Stops it before it begins.</param>
     /// <exception cref="VolantException"><c>vm_not_found</c>, <c>version_conflict</c>, or the result is not a configuration that could be started.</exception>
-    public Task<VmConfigVersion> ChangeConfigAsync(string name, Func<int, bool> expected, Func<VmConfig, VmConfig> change, CancellationToken cancellationToken) =>
-        store.ChangeConfigAsync(
-            owners.Get(name).Id,
+    public Task<VmConfigVersion> ChangeConfigAsync(string name, Func<int, bool> expected, Func<VmConfig, VmConfig> change, CancellationToken cancellationToken)
+    {
+        var owner = owners.Get(name);
+        return store.ChangeConfigAsync(
+            owner.Id,
             expected,
             current =>
             {
                 var next = LaunchPlan.Normalise(change(current));
-                LaunchPlan.Resolve(next, plugins.Get(LaunchPlan.PluginOf(next)), HostMemoryMib);
+                var plan = LaunchPlan.Resolve(next, plugins.Get(LaunchPlan.PluginOf(next)), HostMemoryMib);
+                if (owner.Deployment is null)
+                {
+                    resources.CheckPorts(plan, owner.Id);
+                }
+
                 return next;
             },
             cancellationToken);
+    }
 
     /// <summary>Waits until a VM is ready.</summary>
     /// <exception cref="VolantException"><c>timeout</c>, <c>vm_not_running</c>, or <c>agent_unreachable</c> when it ended before.</exception>
@@ -180,7 +189,9 @@ internal sealed partial class VmOrchestrator(
         var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
+        using var ports = new PortReservation();
+        resources.ReservePorts(ports, plan, vmId: null, isReplica: replica is not null);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases }, CancellationToken.None);
         var owner = owners.Add(vm);
         await owner.Lane.WaitAsync();
         try
@@ -248,13 +259,15 @@ internal sealed partial class VmOrchestrator(
         var vm = store.FindVm(owner.Id)!;
         LaunchPlan plan;
         StagedBoot boot;
+        using var ports = new PortReservation();
         try
         {
             var config = store.GetConfig(vm.Id);
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
             var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic), CancellationToken.None);
+            resources.ReservePorts(ports, plan, vm.Id, vm.Vm.Deployment is not null);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic) with { Ports = ports.Leases }, CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -324,6 +337,7 @@ internal sealed partial class VmOrchestrator(
         }
 
         run.StopAskedBy = askedBy;
+        run.IsReady = false;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
         await EndAsync(owner, run, grace);
         return await supervisor.EndRunAsync(owner, run);
@@ -384,6 +398,7 @@ internal sealed partial class VmOrchestrator(
             return;
         }
 
+        owner.Run?.IsReady = false;
         await store.BeginDeleteAsync(vm.Id, CancellationToken.None);
         if (owner.Run is { } run)
         {
@@ -443,6 +458,7 @@ internal sealed partial class VmOrchestrator(
         }
 
         var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
+        resources.Reopen(vm);
         LogAdopted(vm.Name, process.Handle.Process.Pid);
         if (vm.Vm.Status == VmStatus.Stopping)
         {

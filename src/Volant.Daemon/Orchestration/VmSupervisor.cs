@@ -34,7 +34,10 @@ internal sealed partial class VmSupervisor(
     /// <summary>Takes charge of a hypervisor. The caller holds the owner's lane.</summary>
     public VmRun Watch(VmOwner owner, VmRecord vm, VmProcess process, GuestEndpoint endpoint, long launchedAt)
     {
-        var run = new VmRun(process, new GuestClient(endpoint, clock), launchedAt);
+        var run = new VmRun(vm.Vm, process, new GuestClient(endpoint, clock), launchedAt)
+        {
+            Exposed = vm.Vm.Deployment is null ? [] : store.GetConfig(vm.Id).Expose ?? [],
+        };
         owner.Run = run;
         var paths = resources.PathsOf(vm.Vm.Uid);
         run.Log = logs.Follow(vm.Name, vm.Vm.Uid, paths.LogDirectory, paths.ConsoleLog, run.Guest, run.Ended);
@@ -206,6 +209,7 @@ internal sealed partial class VmSupervisor(
 
     private async Task PublishReadyAsync(VmRun run, VmRecord vm, bool ready, string? message)
     {
+        run.IsReady = ready;
         long? bootMs = !ready ? null
             : run.LaunchedAt != 0 ? (long)clock.GetElapsedTime(run.LaunchedAt).TotalMilliseconds
             : vm.Vm.StartedAt is { } at ? (long)(clock.GetUtcNow() - at).TotalMilliseconds : null;

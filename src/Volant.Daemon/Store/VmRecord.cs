@@ -45,6 +45,9 @@ internal sealed record NewVm
     /// <summary>Where an address is leased from; null when the host manages none.</summary>
     public AddressRange? Addresses { get; init; }
 
+    /// <summary>Ports of the host that it publishes.</summary>
+    public IReadOnlyList<PortLease> Ports { get; init; } = [];
+
     public required int CpuCores { get; init; }
 
     public required int MemoryMib { get; init; }
@@ -83,6 +86,9 @@ internal sealed record NewStart
 
     /// <summary>Where an address is leased from when it has none; null gives the address back.</summary>
     public AddressRange? Addresses { get; init; }
+
+    /// <summary>Ports of the host that its configuration publishes now; others are given back.</summary>
+    public IReadOnlyList<PortLease> Ports { get; init; } = [];
 
     public required int CpuCores { get; init; }
 

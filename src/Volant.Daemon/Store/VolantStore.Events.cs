@@ -36,11 +36,16 @@ internal sealed partial class VolantStore
     /// <summary>Whether the ring still holds an event, so that everything after it is there too.</summary>
     public bool HoldsEvent(long sequence) => database.Read(c => c.Scalar("SELECT 1 FROM events WHERE sequence = $sequence", ("$sequence", sequence)) is not null);
 
-    /// <summary>Kept events after one and up to another, at most <paramref name="limit"/>, oldest first.</summary>
-    public IReadOnlyList<SequencedEvent> ListEvents(long after, long upTo, int limit) => database.Read(c => c.Query(
-        row => new SequencedEvent(row.GetInt64(0), JsonSerializer.Deserialize(row.GetString(1), ContractsJson.Default.VmEvent)!, row.GetString(1)),
-        "SELECT sequence, event FROM events WHERE sequence > $after AND sequence <= $to ORDER BY sequence LIMIT $limit",
-        ("$after", after), ("$to", upTo), ("$limit", limit)));
+    /// <summary>Events after one and up to another, at most <paramref name="limit"/>, oldest first; null when the ring does not hold <paramref name="after"/> any more. After 0: all that are kept.</summary>
+    public IReadOnlyList<SequencedEvent>? ListEvents(long after, long upTo, int limit) => database.Read(c =>
+    {
+        // One statement, so one moment: while the ring holds an event it holds all later ones.
+        var events = c.Query(
+            row => new SequencedEvent(row.GetInt64(0), JsonSerializer.Deserialize(row.GetString(1), ContractsJson.Default.VmEvent)!, row.GetString(1)),
+            "SELECT sequence, event FROM events WHERE sequence >= $after AND sequence <= $to ORDER BY sequence LIMIT $limit",
+            ("$after", after), ("$to", upTo), ("$limit", after == 0 ? limit : limit + 1L));
+        return after == 0 ? events : events is [var first, ..] && first.Sequence == after ? events.Skip(1).ToList() : null;
+    });
 
     /// <summary>A change that may append events: they are committed with it, and handed out after that.</summary>
     private async Task<T> ChangeAsync<T>(Func<Change, T> work, CancellationToken cancellationToken)

@@ -70,7 +70,7 @@ internal sealed partial class VolantStore
         c => c.Query(row => new HostResource(row.GetString(0), row.GetString(1)), "SELECT kind, name FROM host_resources WHERE vm_id = $id", ("$id", id)));
 
     /// <summary>Records a VM with its leases, its configuration and what it will hold on the host, and moves it from <c>pending</c> to <c>starting</c>.</summary>
-    /// <exception cref="VolantException"><c>vm_exists</c>, <c>plugin_not_found</c>, <c>device_in_use</c> or <c>ip_pool_exhausted</c>; nothing is recorded.</exception>
+    /// <exception cref="VolantException"><c>vm_exists</c>, <c>plugin_not_found</c>, <c>device_in_use</c>, <c>port_in_use</c> or <c>ip_pool_exhausted</c>; nothing is recorded.</exception>
     public Task<VmRecord> InsertVmAsync(NewVm vm, CancellationToken cancellationToken) => ChangeAsync(
         change =>
         {
@@ -103,6 +103,7 @@ internal sealed partial class VolantStore
 
             var id = (long)c.Scalar("SELECT last_insert_rowid()")!;
             Lease(c, id, vm.Addresses);
+            LeasePorts(c, id, vm.Ports);
             LeaseDevices(c, id, vm.Devices);
             InsertConfig(c, id, 1, vm.Config);
             InsertResources(c, id, vm.Resources);
@@ -112,11 +113,12 @@ internal sealed partial class VolantStore
         cancellationToken);
 
     /// <summary>Moves a stopped or crashed VM to <c>starting</c> and records what it will hold on the host.</summary>
-    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start; <c>device_in_use</c>; <c>ip_pool_exhausted</c>.</exception>
+    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start; <c>device_in_use</c>, <c>port_in_use</c> or <c>ip_pool_exhausted</c>.</exception>
     public Task<VmRecord> BeginStartAsync(long id, NewStart start, CancellationToken cancellationToken) => ChangeAsync(
         change =>
         {
             Lease(change.Connection, id, start.Addresses);
+            LeasePorts(change.Connection, id, start.Ports);
             LeaseDevices(change.Connection, id, start.Devices);
             InsertResources(change.Connection, id, start.Resources);
             return Transition(

@@ -42,7 +42,7 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
         SafeFileHandle? control = null;
         try
         {
-            int value = 0;
+            var value = 0;
             LinuxError.Check(Control(master, Unlock, &value), "Unlocking a terminal");
             LinuxError.Check(Control(master, GetNumber, &value), "Asking for the number of a terminal");
             var device = string.Create(CultureInfo.InvariantCulture, $"/dev/pts/{value}");
@@ -72,7 +72,7 @@ public sealed unsafe partial class PseudoTerminal : IDisposable
     /// <summary>The process group that gets what is typed; null when there is none.</summary>
     public int? ForegroundGroup()
     {
-        int group = 0;
+        var group = 0;
         return Control(_control, GetForeground, &group) == 0 && group > 1 ? group : null;
     }
 

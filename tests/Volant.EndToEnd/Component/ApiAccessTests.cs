@@ -42,7 +42,6 @@ public sealed partial class ApiAccessTests
 
         StandIn.Report($"{routes.Count} routes, {refused} refusals");
         Assert.Contains(routes, route => route.Path.StartsWith("/ws/", StringComparison.Ordinal));
-        Assert.Contains(routes, route => route.Path == "/metrics");
         (await daemon.CallAsync(HttpMethod.Get, "/api/v1/vms", null, ("Authorization", $"Bearer {Key}"))).Expect(200);
         Assert.DoesNotContain(Key, daemon.Logs(), StringComparison.Ordinal);
     }
@@ -61,7 +60,7 @@ public sealed partial class ApiAccessTests
             {
                 var started = TimeProvider.System.GetTimestamp();
                 IReadOnlyList<string> listening;
-                while ((listening = Listening(daemon.Pid)).Count == 0)
+                while ((listening = IsDaemon(daemon.Pid) ? Listening(daemon.Pid) : []).Count == 0)
                 {
                     Assert.True(!daemon.Exit.IsCompleted && TimeProvider.System.GetElapsedTime(started).TotalSeconds < 20, $"{daemon.Output}{daemon.Error}");
                     await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, Cancel);
@@ -135,7 +134,7 @@ public sealed partial class ApiAccessTests
                from operation in path.Value!.AsObject()
                where operation.Value is JsonObject
                select (HttpMethod.Parse(operation.Key), Placeholder().Replace(path.Key, "x")),
-            (HttpMethod.Get, "/openapi"), (HttpMethod.Get, "/docs"), (HttpMethod.Get, "/nowhere"), (HttpMethod.Get, "/api/v1/vms/x/agent/y"), (HttpMethod.Put, "/api/v1/vms/x/agent/y"),
+            (HttpMethod.Get, "/openapi"), (HttpMethod.Get, "/docs"), (HttpMethod.Get, "/metrics"), (HttpMethod.Get, "/nowhere"), (HttpMethod.Get, "/api/v1/vms/x/agent/y"), (HttpMethod.Put, "/api/v1/vms/x/agent/y"),
         ];
     }
 
@@ -150,6 +149,9 @@ public sealed partial class ApiAccessTests
            let bytes = Convert.FromHexString(at[0])
            select $"{new IPAddress(bytes.Length == 4 ? [.. bytes.Reverse()] : bytes)}:{Convert.ToInt32(at[1], 16)}",
     ];
+
+    /// <summary>Until then it is the shell, and before that in the network namespace of the test.</summary>
+    private static bool IsDaemon(int pid) => new FileInfo($"/proc/{pid}/exe").LinkTarget == Workspace.Program("volantd");
 
     private static int FreePort()
     {

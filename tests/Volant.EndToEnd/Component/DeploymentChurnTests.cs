@@ -36,14 +36,15 @@ public sealed class DeploymentChurnTests : IAsyncLifetime
             }
         }
 
-        await UntilAsync("web", deployment => deployment.Status == DeploymentStatuses.Healthy && deployment.ReadyReplicas == replicas);
-        await AssertOneToOneAsync(replicas);
+        await SettleAsync(replicas);
         for (var i = 0; i < StandIn.Extent(3, 30); i++)
         {
             var victim = (await _daemon.VmsAsync())[random.Next(replicas)];
             var killed = TimeProvider.System.GetTimestamp();
             StandIn.Signal(victim.Pid!.Value, Signals.Kill);
-            await _daemon.UntilAsync(async () => await _daemon.FindAsync(victim.Name) is { Ready: true } now && now.Uid != victim.Uid, $"{victim.Name} is replaced");
+
+            // Ten seconds are promised; the rest is for a machine with other things to do.
+            await _daemon.UntilAsync(async () => await _daemon.FindAsync(victim.Name) is { Ready: true } now && now.Uid != victim.Uid, $"{victim.Name} is replaced", seconds: 15);
             StandIn.Report($"{victim.Name} was replaced {TimeProvider.System.GetElapsedTime(killed).TotalSeconds:0.0} s after its death");
         }
 
@@ -51,8 +52,7 @@ public sealed class DeploymentChurnTests : IAsyncLifetime
         await _daemon.EndAsync(Signals.Kill);
         await _daemon.StartAsync();
         await ScaleAsync("web", 0);
-        await UntilAsync("web", deployment => deployment is { Status: DeploymentStatuses.Healthy, ReadyReplicas: 0 });
-        await AssertOneToOneAsync(0);
+        await SettleAsync(0);
     }
 
     [Fact]
@@ -103,15 +103,15 @@ public sealed class DeploymentChurnTests : IAsyncLifetime
         }
 
         Assert.True(agreements > 0);
-        await AssertOneToOneAsync(to);
+        await SettleAsync(to);
     }
 
-    private async Task AssertOneToOneAsync(int replicas)
-    {
-        var vms = await _daemon.VmsAsync();
-        Assert.Equal(Enumerable.Range(1, replicas), vms.Select(Index).Order());
-        Assert.Equal(vms.Select(vm => vm.Pid!.Value).Order(), _daemon.Hypervisors().Order());
-    }
+    /// <summary>Healthy, with exactly the wanted replicas and a process for each; the death of one may not have been noticed yet.</summary>
+    private Task SettleAsync(int replicas) => _daemon.UntilAsync(
+        async () => await FindAsync("web") is { Status: DeploymentStatuses.Healthy } deployment && deployment.ReadyReplicas == replicas &&
+            await _daemon.VmsAsync() is var vms && vms.Select(Index).Order().SequenceEqual(Enumerable.Range(1, replicas)) &&
+            vms.All(vm => vm.Ready) && vms.Select(vm => vm.Pid!.Value).Order().SequenceEqual(_daemon.Hypervisors().Order()),
+        $"{replicas} replicas with a process each");
 
     private static int Index(Vm vm) => int.Parse(vm.Name["web-".Length..], CultureInfo.InvariantCulture);
 

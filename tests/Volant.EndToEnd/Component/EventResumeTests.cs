@@ -86,9 +86,13 @@ public sealed class EventResumeTests : IAsyncLifetime
         Assert.Equal("gap", gap.Type);
         await using var resumed = await EventFeed.OpenAsync(_daemon, gap.Id);
         (await _daemon.CreateAsync("again")).Expect(201);
-        var next = await resumed.FirstAsync(_ => true);
-        Assert.Equal((VmEventTypes.Created, "again"), (next.Type, next.Event!.Name));
-        Assert.Equal(next.Id, (await feed.FirstAsync(arrival => arrival.Type == VmEventTypes.Created)).Id);
+        var created = await resumed.FirstAsync(arrival => arrival.Type == VmEventTypes.Created);
+        Assert.Equal("again", created.Event!.Name);
+        Assert.DoesNotContain(resumed.Arrived, arrival => arrival.Type == "gap");
+        await feed.FirstAsync(arrival => arrival.Id == created.Id);
+        Assert.Equal(Upto(feed).Skip(1), Upto(resumed));
         (await _daemon.CallAsync(HttpMethod.Delete, "/api/v1/vms/again")).Expect(204);
+
+        IEnumerable<long> Upto(EventFeed one) => one.Arrived.Select(arrival => arrival.Id).TakeWhile(id => id <= created.Id);
     }
 }

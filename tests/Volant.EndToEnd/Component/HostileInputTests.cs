@@ -90,15 +90,16 @@ public sealed class HostileInputTests : IAsyncLifetime
         var labels = string.Join(", ", Enumerable.Range(0, 100_000).Select(i => $"\"k{i}\": \"v\""));
         var ports = string.Join(", ", Enumerable.Range(0, 10_000).Select(i => $$"""{"port": {{i % 65_000}}, "host_port": 80}"""));
         var words = string.Join(' ', Enumerable.Range(0, 2000).Select(i => $"w{i}"));
-        foreach (var (path, body, statuses, named) in new[]
-        {
-            ("/api/v1/plugins", StandIn.Manifest(_daemon, "big").Replace("\"version\"", $"\"labels\": {{ {labels} }}, \"version\"", StringComparison.Ordinal), new[] { 413 }, ""),
-            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "config": {"expose": [{{ports}}]} }""", new[] { 400, 422 }, "expose"),
-            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "kernel_cmdline": "{{words}}"}""", new[] { 400 }, "kernel_cmdline"),
-            ("/api/v1/vms", $$"""{"name": "{{new string('a', 10_000)}}", "plugin": "stand-in"}""", new[] { 400 }, "name"),
-            ("/api/v1/vms", $$"""{"name": "web", "plugin": "{{new string('a', 10_000)}}"}""", new[] { 400, 404 }, "plugin"),
-            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "runtime": "{{new string('a', 10_000)}}"}""", new[] { 400 }, "runtime"),
-        })
+        (string Path, string Body, int[] Statuses, string Named)[] cases =
+        [
+            ("/api/v1/plugins", StandIn.Manifest(_daemon, "big").Replace("\"version\"", $"\"labels\": {{ {labels} }}, \"version\"", StringComparison.Ordinal), [413], ""),
+            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "config": {"expose": [{{ports}}]} }""", [400, 422], "expose"),
+            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "kernel_cmdline": "{{words}}"}""", [400], "kernel_cmdline"),
+            ("/api/v1/vms", $$"""{"name": "{{new string('a', 10_000)}}", "plugin": "stand-in"}""", [400], "name"),
+            ("/api/v1/vms", $$"""{"name": "web", "plugin": "{{new string('a', 10_000)}}"}""", [400, 404], "plugin"),
+            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "runtime": "{{new string('a', 10_000)}}"}""", [400], "runtime"),
+        ];
+        foreach (var (path, body, statuses, named) in cases)
         {
             var answer = await _daemon.CallAsync(HttpMethod.Post, path, body);
             Assert.True(statuses.Contains(answer.Status), $"{path} {body[..Math.Min(body.Length, 100)]}: {answer.Status} {answer.Body[..Math.Min(answer.Body.Length, 400)]}");

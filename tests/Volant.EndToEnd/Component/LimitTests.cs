@@ -1,8 +1,6 @@
 using System.Globalization;
 using System.Net.WebSockets;
 using System.Text;
-using Volant.Contracts;
-using Volant.Contracts.Api;
 
 namespace Volant.EndToEnd.Component;
 

@@ -90,7 +90,11 @@ internal static class StandIn
         var started = TimeProvider.System.GetTimestamp();
         while (!await condition())
         {
-            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < seconds, $"not within {seconds} s: {what}\n{daemon.Logs()}");
+            if (TimeProvider.System.GetElapsedTime(started).TotalSeconds > seconds)
+            {
+                Assert.Fail($"not within {seconds} s: {what}\n{daemon.Logs()}");
+            }
+
             await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, Cancel);
         }
     }

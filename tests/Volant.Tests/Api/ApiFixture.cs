@@ -94,9 +94,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     }
 
     /// <summary>Stops the daemon and starts another on the same state; hypervisors go on.</summary>
-    public async Task RestartAsync()
+    /// <param name="meanwhile">What happens on the host while there is none.</param>
+    public async Task RestartAsync(Action? meanwhile = null)
     {
         await CloseAsync();
+        meanwhile?.Invoke();
         await OpenAsync();
     }
 

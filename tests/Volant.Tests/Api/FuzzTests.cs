@@ -65,6 +65,12 @@ public sealed partial class FuzzTests
             }
         }
 
+        foreach (var route in JsonNode.Parse(await api.Client.GetStringAsync("/api/v1/drift/routes", Cancel))!.AsArray())
+        {
+            using var deleted = await api.SendAsync(HttpMethod.Delete, $"/api/v1/drift/routes/{route!["protocol"]}/{route["host_port"]}");
+            Assert.True((int)deleted.StatusCode is 204, await deleted.Content.ReadAsStringAsync(Cancel));
+        }
+
         Assert.Empty(api.Launcher.Alive);
         Assert.Empty(api.Network.Taps);
         Assert.Empty(Directory.Exists(api.Options.RuntimeDirectory) ? Directory.GetFileSystemEntries(api.Options.RuntimeDirectory) : []);

@@ -37,6 +37,7 @@ public sealed class LogTests : IAsyncLifetime
     {
         await _api.CreateAsync("web");
         await WriteAsync("one", "two");
+        await LinesAsync(2);
         await _api.RestartAsync();
         await WriteAsync("three");
         Assert.Equal(["one", "two", "three"], await LinesAsync(3));

@@ -14,7 +14,7 @@ public sealed class GuestSessionTests
     [Fact]
     public async Task Exec_passes_input_output_and_the_exit_code()
     {
-        string request = string.Empty;
+        var request = string.Empty;
         await using var daemon = await FakeDaemon.StartAsync(async (context, seen) =>
         {
             using var socket = await context.WebSockets.AcceptWebSocketAsync();
@@ -40,7 +40,7 @@ public sealed class GuestSessionTests
     [Fact]
     public async Task Exec_with_a_terminal_tells_its_size_and_restores_it()
     {
-        string request = string.Empty;
+        var request = string.Empty;
         await using var daemon = await FakeDaemon.StartAsync(async (context, _) =>
         {
             using var socket = await context.WebSockets.AcceptWebSocketAsync();
@@ -113,6 +113,7 @@ public sealed class GuestSessionTests
     public async Task The_console_is_left_by_its_key_alone_and_the_terminal_restored()
     {
         var typed = new List<byte>();
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         await using var daemon = await FakeDaemon.StartAsync(async (context, _) =>
         {
             using var socket = await context.WebSockets.AcceptWebSocketAsync();
@@ -122,12 +123,15 @@ public sealed class GuestSessionTests
             {
                 typed.AddRange(bytes);
             }
+
+            closed.SetResult();
         });
         var cli = new TestCli { Environment = { ["VOLANT_API_BASE"] = daemon.Address }, InputIsTerminal = true, Input = new MemoryStream([.. "root\r\u0003"u8, 0x1d, .. "lost"u8]) };
 
         var result = await cli.RunAsync("vms", "console", "web");
 
         Assert.Equal(ExitCodes.Ok, result.ExitCode);
+        await closed.Task.WaitAsync(TestContext.Current.CancellationToken);
         Assert.Equal("root\r\u0003", Encoding.UTF8.GetString([.. typed]));
         Assert.Equal(["raw", "restored"], cli.Terminal);
         Assert.Contains("Ctrl-] leaves", result.Error, StringComparison.Ordinal);

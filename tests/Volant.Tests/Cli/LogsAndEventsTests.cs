@@ -80,21 +80,27 @@ public sealed class LogsAndEventsTests
         var streams = 0;
         await using var daemon = await FakeDaemon.StartAsync(async (context, _) =>
         {
-            if (++streams == 1)
+            switch (++streams)
             {
-                await EventsAsync(context, ": connected\n", Event(41, "VM_RUNNING", "web"));
-                return;
+                case 1:
+                    await EventsAsync(context, ": connected\n", Event(41, "VM_RUNNING", "web"));
+                    break;
+                case 2:
+                    await EventsAsync(context, "id: 50\nevent: gap\ndata: {\"message\":\"Events were missed.\",\"resume_after\":50}\n", Event(51, "VM_CRASHED", "web"));
+                    break;
+                default:
+                    await interrupt.CancelAsync();
+                    break;
             }
-
-            await EventsAsync(context, "id: 50\nevent: gap\ndata: {\"message\":\"Events were missed.\",\"resume_after\":50}\n", Event(51, "VM_CRASHED", "web"));
-            await interrupt.CancelAsync();
         });
 
         var result = await TestCli.For(daemon).InterruptibleAsync(interrupt.Token, "events", "--follow");
 
         Assert.Equal("41", daemon.Seen[1].Headers["Last-Event-ID"]);
         Assert.Contains("Note: Events were missed.", result.Error, StringComparison.Ordinal);
+        Assert.Equal("51", daemon.Seen[2].Headers["Last-Event-ID"]);
         Assert.Contains("VM_RUNNING", result.Output, StringComparison.Ordinal);
+        Assert.Contains("VM_CRASHED", result.Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -106,7 +112,7 @@ public sealed class LogsAndEventsTests
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted);
         });
 
-        var result = await TestCli.For(daemon, TimeProvider.System).RunAsync("events", "--vm", "web", "--output", "json");
+        var result = await TestCli.For(daemon, new JumpingClock(TimeSpan.FromSeconds(2))).RunAsync("events", "--vm", "web", "--output", "json");
 
         Assert.Equal(ExitCodes.Ok, result.ExitCode);
         Assert.Equal("0", daemon.Seen[0].Headers["Last-Event-ID"]);

@@ -96,7 +96,7 @@ public sealed class ResourceCommandTests
         var missing = await TestCli.For(daemon).RunAsync("vms", "call", "web", "getItem");
         var unknown = await TestCli.For(daemon).RunAsync("vms", "call", "web", "nothing");
 
-        Assert.Contains("getItem                 GET     /base/items/{id}  no    One item", list.Output, StringComparison.Ordinal);
+        Assert.Contains("getItem                GET     /base/items/{id}  no    One item", list.Output, StringComparison.Ordinal);
         Assert.Equal("{\n  \"id\": \"a/b\"\n}\n", called.Output);
         Assert.Equal((ExitCodes.Failed, "Error: POST /base/items/{id} answered 500.\n"), (failed.ExitCode, failed.Error));
         Assert.Equal(ExitCodes.Usage, missing.ExitCode);
@@ -128,15 +128,16 @@ public sealed class ResourceCommandTests
         var told = JsonElement.Parse(await output.Line.Task.WaitAsync(TestContext.Current.CancellationToken));
         using var client = new TcpClient();
         await client.ConnectAsync(IPAddress.Loopback, told.GetProperty("port").GetInt32(), TestContext.Current.CancellationToken);
-        await client.GetStream().WriteAsync("ping"u8.ToArray(), TestContext.Current.CancellationToken);
+        await using var stream = client.GetStream();
+        await stream.WriteAsync("ping"u8.ToArray(), TestContext.Current.CancellationToken);
         client.Client.Shutdown(SocketShutdown.Send);
-        using var reader = new StreamReader(client.GetStream());
+        using var reader = new StreamReader(stream);
 
         Assert.Equal("ping", await reader.ReadToEndAsync(TestContext.Current.CancellationToken));
 
         await stop.CancelAsync();
         Assert.Equal(ExitCodes.Interrupted, (await running).ExitCode);
-        Assert.Contains("GET /ws/v1/vms/web/tunnel?port=80", daemon.Lines);
+        Assert.Contains("GET /ws/v1/vms/web/tunnel?port=80", daemon.Lines, StringComparer.Ordinal);
     }
 
     [Theory]
@@ -181,7 +182,7 @@ public sealed class ResourceCommandTests
         await using var daemon = await FakeDaemon.StartAsync(
             ("GET /api/v1/vms?sort=name&order=asc", 200, $"[{FakeAnswers.Vm("db")},{FakeAnswers.Vm("web")},{FakeAnswers.Vm("web-2")}]"), ("GET /api/v1/plugins", 200, """{"plugins":["hello"]}"""));
 
-        var result = await TestCli.For(daemon).RunAsync($"[suggest:{line.Length}]", line);
+        var result = await TestCli.For(daemon, new JumpingClock(TimeSpan.Zero)).RunAsync($"[suggest:{line.Length}]", line);
 
         Assert.Equal((ExitCodes.Ok, words, string.Empty), (result.ExitCode, result.Output, result.Error));
     }
@@ -216,12 +217,10 @@ public sealed class ResourceCommandTests
     {
         public TaskCompletionSource<string> Line { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-        public override void Write(ReadOnlySpan<byte> buffer)
+        public override void Write(byte[] buffer, int offset, int count)
         {
-            base.Write(buffer);
-            Line.TrySetResult(System.Text.Encoding.UTF8.GetString(buffer));
+            base.Write(buffer, offset, count);
+            Line.TrySetResult(System.Text.Encoding.UTF8.GetString(buffer, offset, count));
         }
     }
 }

@@ -133,7 +133,7 @@ public sealed class VmsCreateTests : IDisposable
         var result = await cli.RunAsync("vms", "create", "web", "--plugin", "hello", "--wait", "--timeout", "30");
 
         Assert.Equal(0, result.ExitCode);
-        Assert.Contains("POST /api/v1/vms?wait=ready&timeout=30", daemon.Lines);
+        Assert.Contains("POST /api/v1/vms?wait=ready&timeout=30", daemon.Lines, StringComparer.Ordinal);
         Assert.Contains("running", result.Output, StringComparison.Ordinal);
         Assert.StartsWith("\r\x1b[2KWaiting for VM 'web' to be ready: asking volantd, 0 s", result.Error, StringComparison.Ordinal);
         Assert.Matches(@"\r\x1b\[2KVM 'web' took [0-9.]+ s to be ready\.\n", result.Error);

@@ -34,6 +34,10 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_CORS_ORIGINS", "https://example.org/path" },
         { "VOLANT_MAX_ARTIFACT_MB", "0" },
         { "VOLANT_BOOT_TIMEOUT", "1" },
+        { "VOLANT_PUBLISH_ADDRESS", "eth0" },
+        { "VOLANT_PUBLISH_PORTS", "30000" },
+        { "VOLANT_PUBLISH_PORTS", "0-10" },
+        { "VOLANT_PUBLISH_PORTS", "200-100" },
         { "VOLANT_INSECURE", "yes" },
     };
 
@@ -57,6 +61,7 @@ public sealed class DaemonEnvironmentTests
         Assert.Equal("127.0.0.1:7777", options.Listen.ToString());
         Assert.Equal("http://127.0.0.1:7777", options.Advertise);
         Assert.Equal("vbr0", options.Bridge);
+        Assert.Equal((IPAddress.Loopback, (30_000, 32_767)), (options.PublishAddress, options.PublishPorts));
         Assert.Equal(IPNetwork.Parse("192.168.127.0/24"), options.Subnet);
         Assert.Equal(["/home/u/.volant/images"], options.ImageDirectories);
     }

@@ -122,7 +122,7 @@ public sealed class EventBusTests : IAsyncLifetime
         }
 
         Assert.True(_bus.Open(first, Cancel).Missed);
-        Assert.InRange(_store.ListEvents(0, long.MaxValue, int.MaxValue).Count, VolantStore.EventCapacity, VolantStore.EventCapacity + 300);
+        Assert.InRange(_store.ListEvents(0, long.MaxValue, int.MaxValue)!.Count, VolantStore.EventCapacity, VolantStore.EventCapacity + 300);
     }
 
     [Fact]

@@ -41,7 +41,7 @@ public sealed class ModulesCommandTests
             "kernel/drivers/virtio-rng.ko: kernel/drivers/virtio.ko kernel/drivers/virtio_ring.ko\nkernel/drivers/virtio.ko: kernel/drivers/virtio_ring.ko\n" +
             "kernel/drivers/virtio_blk.ko:\nkernel/drivers/virtio_ring.ko:\n",
             members[$"{Prefix}/modules.dep"].Text);
-        Assert.Equal("kernel/drivers/button.ko\n", members[$"{Prefix}/modules.builtin"].Text);
+        Assert.Equal("kernel/drivers/button.ko\nkernel/fs/ext4/ext4.ko\n", members[$"{Prefix}/modules.builtin"].Text);
         Assert.Equal(["plain ring", "zipped rng", "plain blk"], new[] { "virtio_ring", "virtio-rng", "virtio_blk" }.Select(name => members[$"{Prefix}/kernel/drivers/{name}.ko"].Text), StringComparer.Ordinal);
         Assert.Equal(('d', 0x1EDu), (members["lib"].Kind, members["lib"].Permissions));
         Assert.Equal(0, new FileInfo(tree["m.cpio"]).Length % 4);

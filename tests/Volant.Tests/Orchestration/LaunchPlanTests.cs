@@ -110,7 +110,7 @@ public sealed class LaunchPlanTests
         [
             new() { Rootfs = new RootfsMedia { Url = "/images/root" } },
             new() { CloudInit = new CloudInit() },
-            new() { Expose = [new ExposedPort { Port = 80 }] },
+            new() { Expose = [new ExposedPort { Protocol = "tcp", Port = 80, Mode = "dhcp" }] },
             new() { Network = new NetworkConfig { Mode = "dhcp" } },
         ];
 

@@ -12,6 +12,7 @@ using Volant.Daemon.Logs;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Processes;
 using Volant.Tests.Devices;
@@ -62,6 +63,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public VolantStore Store { get; private set; } = null!;
 
     public VmOwners Owners { get; private set; } = null!;
+
+    public PublishedPorts Ports { get; private set; } = null!;
 
     public VmOrchestrator Orchestrator { get; private set; } = null!;
 
@@ -134,15 +137,17 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Plugins = new PluginRegistry(Store);
         Owners = new VmOwners();
         var subnet = new Subnet(Options.Subnet, Options.HostIp);
+        Ports = new PublishedPorts(
+            Store, Owners, new PortForwarders(Options.PublishAddress, Clock, NullLogger<PortForwarders>.Instance), GuestDialer.Direct, subnet, Options, NullLogger<PublishedPorts>.Instance);
         Devices?.Dispose();
         Devices = new DevicePassthrough(Host.Bus, Host.Binder, Store, Options, NullLogger<DevicePassthrough>.Instance);
-        var resources = new HostResources(Store, Network, Devices, Options);
+        var resources = new HostResources(Store, Network, Devices, Ports, Options);
         var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
         var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
         Orchestrator = new VmOrchestrator(
             Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
-        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Devices, Options, Clock, NullLogger<Recovery>.Instance);
+        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
 }
