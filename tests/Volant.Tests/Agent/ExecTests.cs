@@ -45,7 +45,7 @@ public sealed class ExecTests : IAsyncLifetime
     public async Task A_signal_is_told_as_shells_do()
     {
         var result = await RunAsync("""{"command": ["/bin/sh", "-c", "kill -TERM $$"]}""");
-        Assert.Equal((143, 15), (result.ExitCode, result.Signal));
+        Assert.Equal((143, (int?)15), (result.ExitCode, result.Signal));
     }
 
     [Fact]
@@ -60,7 +60,7 @@ public sealed class ExecTests : IAsyncLifetime
     {
         var result = await RunAsync("""{"command": ["printf", "a\\377b"]}""");
         Assert.Equal("a\ufffdb", result.Stdout);
-        Assert.Equal([(byte)'a', 0xff, (byte)'b'], Convert.FromBase64String(result.StdoutBase64!));
+        Assert.Equal(new byte[] { (byte)'a', 0xff, (byte)'b' }, Convert.FromBase64String(result.StdoutBase64!));
     }
 
     [Fact]
@@ -281,7 +281,7 @@ public sealed class ExecTests : IAsyncLifetime
         public static async Task<StreamClient> OpenAsync(HttpClient client, string request)
         {
             var content = new StreamClient(request);
-            content._response = await client.SendAsync(new HttpRequestMessage(HttpMethod.Post, "/v1/agent/exec/stream") { Content = content }, HttpCompletionOption.ResponseHeadersRead, Token);
+            content._response = await client.SendAsync(new HttpRequestMessage(HttpMethod.Post, "/v1/agent/exec/stream") { Content = content, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact }, HttpCompletionOption.ResponseHeadersRead, Token);
             Assert.Equal(HttpStatusCode.OK, content._response.StatusCode);
             content._frames = new ExecFrameReader(await content._response.Content.ReadAsStreamAsync(Token), ExecRules.MaxFrameBytes);
             return content;

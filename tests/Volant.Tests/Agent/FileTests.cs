@@ -98,7 +98,7 @@ public sealed class FileTests : IAsyncLifetime
         Directory.CreateDirectory(Path.Combine(Root, "dir/full"));
         using var made = await _client.PostAsJsonAsync("/v1/agent/exec", new ExecRequest { Command = ["mkfifo", Path.Combine(Root, "fifo")] }, ContractsJson.Default.ExecRequest, Token);
         Assert.Contains("\"exit_code\":0", await made.Content.ReadAsStringAsync(Token), StringComparison.Ordinal);
-        using var request = new HttpRequestMessage(HttpMethod.Parse(method), $"/v1/agent/files?path={path}") { Content = method == "PUT" ? new ByteArrayContent([1]) : null };
+        using var request = new HttpRequestMessage(HttpMethod.Parse(method), $"/v1/agent/files?path={path}") { Content = method == "PUT" ? new ByteArrayContent([1]) : null, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
         using var response = await _client.SendAsync(request, Token);
         Assert.Equal(status, (int)response.StatusCode);
         Assert.Equal(["dir", "fifo"], Directory.GetFileSystemEntries(Root).Select(Path.GetFileName).Order(StringComparer.Ordinal));

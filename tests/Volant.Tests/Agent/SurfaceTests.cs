@@ -246,7 +246,7 @@ public sealed class SurfaceTests
 
     private static async Task<string> SendAsync(HttpClient client, string method, string path)
     {
-        using var response = await client.SendAsync(new HttpRequestMessage(HttpMethod.Parse(method), path), Token);
+        using var response = await client.SendAsync(new HttpRequestMessage(HttpMethod.Parse(method), path) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact }, Token);
         return await response.Content.ReadAsStringAsync(Token);
     }
 

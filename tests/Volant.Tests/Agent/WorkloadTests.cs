@@ -162,6 +162,26 @@ public sealed class WorkloadTests : IDisposable
     }
 
     [Fact]
+    public async Task A_port_a_command_or_running_alone_can_say_that_a_workload_is_ready()
+    {
+        await using var server = new CannedServer(string.Empty);
+        Assert.Null(await Probe(new() { Port = server.Url.Port }).ProbeAsync(Token));
+        Assert.Contains("connect 127.0.0.1:1", await Probe(new() { Port = 1 }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Null(await Probe(null).ProbeAsync(Token));
+        Assert.Null(await Probe(new() { Command = ["/bin/sh", "-c", "test \"$A\" = b"] }).ProbeAsync(Token));
+        Assert.Contains("exited with code 3", await Probe(new() { Command = ["/bin/sh", "-c", "exit 3"] }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Contains("/no/such", await Probe(new() { Command = ["/no/such"] }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Contains("within 50 ms", await Probe(new() { Command = ["/bin/sleep", "1000"], TimeoutMs = 50 }).ProbeAsync(Token), StringComparison.Ordinal);
+
+        static HealthProbe Probe(Volant.Contracts.Manifests.HealthCheck? check)
+        {
+            var command = new WorkloadCommand(["/bin/x"], "/", ["A=b"]);
+            var reaper = new ChildReaper(reapsAll: false);
+            return new HealthProbe(null, check, (arguments, cancellationToken) => command.CheckAsync(arguments, reaper, cancellationToken), TimeProvider.System);
+        }
+    }
+
+    [Fact]
     public async Task Every_child_gets_its_own_exit_code_and_foreign_children_are_left_alone()
     {
         var reaper = new ChildReaper(reapsAll: false);
