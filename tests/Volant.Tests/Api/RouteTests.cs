@@ -53,7 +53,13 @@ public sealed class RouteTests : IAsyncLifetime
         Assert.Equal(
             new PublishedRoute
             {
-                HostPort = _base, Protocol = "tcp", Name = "http", Vm = "web", Address = "127.0.0.1", Listening = true, Backend = new RouteBackend { Type = "bridge", Ip = "192.168.127.2", Port = 80 },
+                HostPort = _base,
+                Protocol = "tcp",
+                Name = "http",
+                Vm = "web",
+                Address = "127.0.0.1",
+                Listening = true,
+                Backend = new RouteBackend { Type = "bridge", Ip = "192.168.127.2", Port = 80 },
             },
             routes[0]);
 
@@ -215,7 +221,7 @@ public sealed class RouteTests : IAsyncLifetime
             {
                 failures += await TryAskTcpAsync(_base) is null ? 1 : 0;
             }
-        });
+        }, Cancel);
 
         using (var changed = await _api.SendAsync(
             HttpMethod.Patch, "/api/v1/deployments/web", $$"""{"config": {"plugin": "hello", {{Bridged}}, "expose": [{"port": 81, "host_port": {{_base}} }, {"port": 80, "host_port": {{_base + 1}} }]} }"""))

@@ -117,7 +117,7 @@ public sealed class VfioTests : IAsyncLifetime
     [Fact]
     public async Task Validate_lists_every_reason_and_bind_refuses_with_the_same_by_field()
     {
-        File.WriteAllText(_api.Host.AddChild(Nic, "net/vtestnic0", "net") + "/flags", "0x1003");
+        await File.WriteAllTextAsync(_api.Host.AddChild(Nic, "net/vtestnic0", "net") + "/flags", "0x1003", TestContext.Current.CancellationToken);
         const string Body = $$"""{"pci_addresses": ["{{Nic}}", "{{Foreign}}", "0000:77:00.0"]}""";
         using var checkedOnly = await PostAsync("validate", Body);
         using var bound = await PostAsync("bind", Body);

@@ -1,5 +1,4 @@
 using System.Formats.Tar;
-using System.Text;
 using Microsoft.AspNetCore.Http;
 using Volant.Cli;
 

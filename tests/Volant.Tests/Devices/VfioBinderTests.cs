@@ -110,7 +110,7 @@ public sealed class VfioBinderTests : IDisposable
         AssertFault(ErrorCodes.DeviceNotAllowed, "VOLANT_VFIO_ALLOW", _host.Binder.Plan(wanted, [], ["8086:*"]));
         AssertFault(ErrorCodes.DeviceNotAllowed, "VOLANT_VFIO_ALLOW", _host.Binder.Plan(wanted, ["8086:10d4", "0000:01:00.1"], ["8086:10d3"]));
         AssertFault(ErrorCodes.DeviceNotAllowed, "allowlist of the request", _host.Binder.Plan(wanted, ["8086:*"], ["10de:*"]));
-        Assert.All(new[] { "8086:10d3", "8086:*", Nic }, entry => Assert.Empty(_host.Binder.Plan(wanted, [entry], []).Faults));
+        Assert.All((string[])["8086:10d3", "8086:*", Nic], entry => Assert.Empty(_host.Binder.Plan(wanted, [entry], []).Faults));
     }
 
     [Fact]

@@ -3,7 +3,6 @@ using Volant.Contracts.Manifests;
 using Volant.Daemon;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Hypervisors;
-using Volant.Linux.Processes;
 
 namespace Volant.Tests.Orchestration;
 
@@ -159,7 +158,7 @@ public sealed class DevicePassthroughTests : IAsyncLifetime
                 Directory.Delete(_host.Host.Bus.PathOf("sys/bus/pci/drivers/vfio-pci"), recursive: true);
                 break;
             case "is up":
-                File.WriteAllText(_host.Host.AddChild(Nic, "net/vtestnic0", "net") + "/flags", "0x1003");
+                await File.WriteAllTextAsync(_host.Host.AddChild(Nic, "net/vtestnic0", "net") + "/flags", "0x1003", TestContext.Current.CancellationToken);
                 break;
             case "is not there":
                 File.Delete(_host.Host.Bus.PathOf(PciAddress.Parse(Nic)));

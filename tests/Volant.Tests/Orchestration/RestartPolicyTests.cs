@@ -168,7 +168,7 @@ public sealed class RestartPolicyTests : IAsyncLifetime
         Assert.Equal(VmStatus.Running, Vm.Status);
         await _host.Orchestrator.DeleteAsync("web", Cancel);
 
-        bool WasSaid(string words) => _host.Store.ListEvents(0, long.MaxValue, 100).Any(happened => happened.Event.Message?.Contains(words, StringComparison.Ordinal) == true);
+        bool WasSaid(string words) => _host.Store.ListEvents(0, long.MaxValue, 100)!.Any(happened => happened.Event.Message?.Contains(words, StringComparison.Ordinal) == true);
     }
 
     [Fact]

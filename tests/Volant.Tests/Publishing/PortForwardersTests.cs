@@ -364,7 +364,7 @@ public sealed class PortForwardersTests : IAsyncLifetime
         var buffer = new byte[64 * 1024];
         while (await client.ReceiveAsync(buffer, Cancel) is > 0 and var count)
         {
-            all.Write(buffer, 0, count);
+            await all.WriteAsync(buffer.AsMemory(0, count), Cancel);
         }
 
         return all.ToArray();
