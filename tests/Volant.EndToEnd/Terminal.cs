@@ -8,7 +8,7 @@ internal sealed class Terminal : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
 
-    private readonly string _server = $"vt-{Guid.NewGuid():N}";
+    private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("vt-tmux-");
 
     private Terminal()
     {
@@ -79,11 +79,14 @@ internal sealed class Terminal : IAsyncDisposable
     {
         Leftovers.Forget(this);
         await TmuxAsync(["kill-server"]);
+
+        // tmux leaves its socket behind.
+        _directory.Delete(recursive: true);
     }
 
     private async Task<CommandResult> TmuxAsync(IReadOnlyList<string> arguments)
     {
-        var result = await Command.RunAsync(["tmux", "-u", "-L", _server, .. arguments]);
+        var result = await Command.RunAsync(["tmux", "-u", "-S", Path.Combine(_directory.FullName, "socket"), .. arguments]);
         Assert.True(result.ExitCode == 0, result.ToString());
         return result;
     }

@@ -126,7 +126,7 @@ internal sealed class CommandRunner(ChildReaper reaper, UserDatabase users, Work
         foreach (var place in path.Split(':'))
         {
             var candidate = Path.Combine(directory, place, word);
-            if (File.Exists(candidate) && (File.GetUnixFileMode(candidate) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != 0)
+            if (File.Exists(candidate) && (File.GetUnixFileMode(candidate) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != UnixFileMode.None)
             {
                 return candidate;
             }

@@ -42,7 +42,7 @@ internal sealed record WorkloadDocument(int Status, string Type, byte[] Body)
         var buffer = new byte[16 * 1024];
         while (await body.ReadAsync(buffer, cancellationToken) is > 0 and var count)
         {
-            bytes.Write(buffer, 0, count);
+            await bytes.WriteAsync(buffer.AsMemory(0, count), cancellationToken);
             if (bytes.Length > mostBytes)
             {
                 throw new IOException($"The workload's document has more than {mostBytes} bytes.");

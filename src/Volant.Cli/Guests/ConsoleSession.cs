@@ -3,7 +3,6 @@ using System.Text.Json;
 using Volant.Cli.Api;
 using Volant.Cli.Output;
 using Volant.Contracts;
-using Volant.Contracts.Api;
 
 namespace Volant.Cli.Guests;
 

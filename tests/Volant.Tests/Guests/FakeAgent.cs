@@ -60,6 +60,7 @@ internal sealed class FakeAgent : IAsyncDisposable
         app.UseWebSockets();
         agent.MapLive(app);
         MapTunnels(app);
+        MapDatagrams(app);
         agent.MapHostile(app);
         app.MapGet("/v1/agent/state", (HttpContext context) => agent.OnState(context));
         app.MapPost("/v1/agent/shutdown", () =>
@@ -92,7 +93,7 @@ internal sealed class FakeAgent : IAsyncDisposable
         return agent;
     }
 
-    /// <summary>Tunnels to ports of loopback, which is the guest's own here.</summary>
+    /// <summary>Tunnels to ports of loopback, which is the guest's own here; see <see cref="MapDatagrams"/> for UDP.</summary>
     private static void MapTunnels(WebApplication app)
     {
         app.MapPost("/v1/agent/tunnel", async (HttpContext context, int port) =>
@@ -128,6 +129,10 @@ internal sealed class FakeAgent : IAsyncDisposable
                 socket.Shutdown(SocketShutdown.Send);
             }
         });
+    }
+
+    private static void MapDatagrams(WebApplication app)
+    {
         app.MapPost("/v1/agent/datagrams", async (HttpContext context, int port) =>
         {
             using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);

@@ -8,7 +8,7 @@ using Volant.Linux.Processes;
 namespace Volant.Tests.Orchestration;
 
 /// <summary>PCI devices as something that a VM holds on the host (C20, R04).</summary>
-public sealed class PassthroughTests : IAsyncLifetime
+public sealed class DevicePassthroughTests : IAsyncLifetime
 {
     private const string Nic = "0000:01:00.0";
     private const string Twin = "0000:01:00.1";
