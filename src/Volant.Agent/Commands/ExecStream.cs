@@ -64,6 +64,9 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
         try
         {
             await context.Response.StartAsync(either.Token);
+
+            // The head alone waits for bytes, and a command may be silent for as long as it likes.
+            await context.Response.Body.FlushAsync(either.Token);
             input = ListenAsync(command, over.Token);
             await Task.WhenAll(
                 CarryAsync(command, command.Output, ExecChannels.Stdout, either.Token),

@@ -258,12 +258,14 @@ public sealed class FileTests : IAsyncLifetime
 
     private sealed class EndlessContent(TaskCompletionSource started) : HttpContent
     {
-        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, Token);
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {
-            await stream.WriteAsync(Encoding.ASCII.GetBytes("half"), Token);
-            await stream.FlushAsync(Token);
+            await stream.WriteAsync(Encoding.ASCII.GetBytes("half"), cancellationToken);
+            await stream.FlushAsync(cancellationToken);
             started.SetResult();
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, Token);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
         }
 
         protected override bool TryComputeLength(out long length)
