@@ -55,7 +55,7 @@ public sealed class DhcpTests
         var good = Answer(1, DhcpType.Ack, "10.1.0.7", (54, [10, 1, 0, 1]));
         Assert.NotNull(DhcpMessage.Decode(good, Mac));
 
-        Assert.Null(DhcpMessage.Decode(good[..239], Mac));
+        Assert.Null(DhcpMessage.Decode(good.AsSpan(0, 239), Mac));
         Assert.Null(DhcpMessage.Decode([.. good, .. new byte[DhcpMessage.MaxLength]], Mac));
         Assert.Null(DhcpMessage.Decode(good, [2, 0, 0, 0, 0, 9]));
         Assert.Null(DhcpMessage.Decode(With(good, 0, 1), Mac));

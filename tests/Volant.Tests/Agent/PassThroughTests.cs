@@ -420,7 +420,7 @@ public sealed class PassThroughTests
         agent.OnClock = clock =>
         {
             told = clock;
-            return clock.Seed is [] ? throw new ArgumentException("The seed is empty.") : TimeSpan.FromHours(-2.5);
+            return clock.Seed is [] ? throw new ArgumentException("The seed is empty.", nameof(clock)) : TimeSpan.FromHours(-2.5);
         };
 
         async Task<HttpStatusCode> PostAsync(string body)
