@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # Program, its project, and the projects that it is made of.
 programs=(
     "volantd Volant.Daemon Volant.Contracts Volant.Linux"
-    "volar Volant.Cli Volant.Contracts"
+    "volar Volant.Cli Volant.Contracts Volant.Linux"
     "kestrel Volant.Agent Volant.Contracts Volant.Linux"
     "fledge Volant.Fledge Volant.Contracts Volant.Linux"
     "openapi-export Volant.OpenApiExport Volant.Daemon Volant.Contracts Volant.Linux"

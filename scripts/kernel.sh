@@ -12,22 +12,26 @@ fi
 dir=${1:-/var/lib/volant/kernel}
 die() { echo "kernel: $*" >&2; exit 1; }
 
-# kernel.release is written last, so it stands for a complete set.
-if [ -z "$update" ] && [ -s "$dir/bzImage" ] && [ -s "$dir/bzImage.modules.cpio" ] && [ -s "$dir/kernel.release" ]; then
-    echo "$dir/bzImage  $(cat "$dir/kernel.release") (present)"
-    exit 0
-fi
-
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 fledge=${FLEDGE:-$here/../dist/bin/fledge}
 [ -x "$fledge" ] || fledge=$(command -v fledge) || die "no fledge program; build it first: scripts/build.sh"
+
+# kernel.release is written last, so it stands for a complete set; a newer fledge may want more modules than were packed.
+wanted=$("$fledge" modules --list) || die "'$fledge modules --list' failed; build it anew: scripts/build.sh"
+if [ -z "$update" ] && [ -s "$dir/bzImage" ] && [ -s "$dir/bzImage.modules.cpio" ] && [ -s "$dir/kernel.release" ] &&
+    [ "$(cat "$dir/kernel.modules" 2>/dev/null)" = "$wanted" ]; then
+    echo "$dir/bzImage  $(cat "$dir/kernel.release") (present)"
+    exit 0
+fi
+
 for tool in apt-get apt-cache dpkg dpkg-deb; do
     command -v $tool >/dev/null || die "no $tool: this needs Debian or Ubuntu. Elsewhere set VOLANT_KERNEL_BZIMAGE to a kernel with virtio built in."
 done
 command -v depmod >/dev/null || die "no depmod; install the package kmod: scripts/deps.sh run"
 mkdir -p "$dir" 2>/dev/null || true
 [ -w "$dir/." ] || die "cannot write to $dir; run as root, or give another DIR and set VOLANT_KERNEL_BZIMAGE to its bzImage."
+dir=$(cd "$dir" && pwd)
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -71,5 +75,6 @@ quietly "$fledge" modules --root "$tmp/root" --release "$release" --output "$dir
 install -m 0644 "$vmlinuz" "$dir/.bzImage.$$"
 trap 'rm -rf "$tmp" "$dir/.bzImage.$$"' EXIT
 mv -f "$dir/.bzImage.$$" "$dir/bzImage"
+echo "$wanted" >"$dir/kernel.modules"
 echo "$release" >"$dir/kernel.release"
 echo "$dir/bzImage  $release"

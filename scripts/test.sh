@@ -10,10 +10,14 @@ step() {
 }
 
 step scripts/deps.sh test
+
+# The client that the tests run against the daemon, unless the packages of its lock file are there already: npm leaves a copy of it.
+client=tests/clients/mcp
+[ "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ] || step npm ci --prefix "$client" --ignore-scripts --no-audit --no-fund
 step scripts/build.sh
 step scripts/kernel.sh "$PWD/.cache/kernel"
 step dotnet build Volant.slnx -c Release -v quiet -nologo
-step dotnet publish tests/Volant.TestWorkload -c Release -r linux-x64 -v quiet -nologo
+step scripts/test-programs.sh
 step scripts/lint.sh
 
 printf '\n== tests\n'

@@ -11,13 +11,13 @@ internal sealed record BenchOptions
     /// <summary>What <c>--help</c> prints.</summary>
     public const string Help = """
         Usage: scripts/bench.sh [OPTION...]
-          --only LIST         comma list of: control, boot, guest, cli, daemon, proxy, scale (default: all)
+          --only LIST         comma list of: control, boot, guest, cli, daemon, proxy, ports, scale (default: all)
           --launches N        VMs of figure 'control' (default 30)
           --boots N           pairs of boots of figure 'boot', per kernel (default 10)
           --idle-windows N    windows of 10 s of figure 'guest' (default 2)
           --spawns N          runs of 'volar version' (default 100)
           --starts N          starts of volantd of figure 'daemon' (default 20)
-          --requests N        sequential requests of figure 'proxy' (default 500)
+          --requests N        sequential requests of figure 'proxy', connections of 'ports' (default 500)
           --load-seconds N    seconds of concurrent requests of figure 'proxy' (default 5)
           --downloads N       downloads of 64 MiB of figure 'proxy' (default 3)
           --limit-seconds N   end of the whole run; what is not measured by then is said (default 300)

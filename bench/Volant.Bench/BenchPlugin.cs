@@ -38,6 +38,8 @@ internal static class BenchPlugin
             busybox cat /proc/1/status /proc/meminfo
             busybox echo {IdleSeparator}
             busybox cat /proc/uptime
+            busybox echo {IdleSeparator}
+            busybox dmesg
 
             """,
             cancellationToken);

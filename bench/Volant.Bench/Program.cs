@@ -15,6 +15,7 @@ internal static class Program
         ("cli", CommandLineFigure.MeasureAsync),
         ("daemon", DaemonFigure.MeasureAsync),
         ("proxy", ProxyFigure.MeasureAsync),
+        ("ports", PortsFigure.MeasureAsync),
         ("scale", ScaleFigure.MeasureAsync),
     ];
 

@@ -1,10 +1,13 @@
-using System.Runtime.InteropServices;
 using Volant.Agent.Boot;
+using Volant.Agent.Commands;
+using Volant.Agent.Dhcp;
 using Volant.Agent.Transport;
 using Volant.Agent.Http;
+using Volant.Agent.Identity;
 using Volant.Agent.Power;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 
 namespace Volant.Agent;
 
@@ -15,55 +18,100 @@ namespace Volant.Agent;
 /// <param name="clock">The clock.</param>
 internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console, TimeProvider clock) : IDisposable
 {
+    /// <summary>How long the workload waits for the guest's first address; it starts without one then, and the address comes when it comes.</summary>
+    private static readonly TimeSpan AddressWait = TimeSpan.FromSeconds(5);
+
     private static readonly TimeSpan DrainTime = TimeSpan.FromMilliseconds(500);
 
     private readonly CancellationTokenSource _stopping = new();
+    private readonly GuestDhcp? _dhcp = isInit && plan.Network is { Dhcp: true } network ? new GuestDhcp(network, plan.Hostname, console, clock) : null;
+    private readonly ControlGroups? _groups = isInit ? new ControlGroups() : null;
     private readonly AgentStatus _status = new(clock);
     private readonly OutputLog _log = new(clock);
+    private int _action = -1;
 
     /// <summary>Runs until a signal, the power button or the host asks for the end, then stops the workload and the server.</summary>
     /// <param name="problems">What went wrong in the boot so far, one sentence each.</param>
-    public async Task RunAsync(IReadOnlyList<string> problems)
+    /// <returns>What was asked for.</returns>
+    public async Task<PowerAction> RunAsync(IReadOnlyList<string> problems)
     {
-        foreach (var problem in problems)
+        foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
         {
             console.Say(problem);
             _status.Note(problem);
         }
 
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
-        var (supervisor, passThrough) = Prepare();
+        var gate = new Gate(plan.IsGated, _status.SetGated);
+
+        // Orphans are collected whether there is a workload or not.
+        var reaper = new ChildReaper(isInit, _groups is null ? null : _groups.Place);
+        var users = new UserDatabase();
+        var (manifest, command, target) = ReadManifest(users);
+        var supervisor = command is null ? null : Prepare(manifest!, command, target, reaper);
         using var ownSupervisor = supervisor;
+        using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
-        var workload = supervisor?.RunAsync(_stopping.Token) ?? Task.CompletedTask;
+        var dhcp = _dhcp?.RunAsync(_status.Refresh, _stopping.Token) ?? Task.CompletedTask;
+        var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor, gate);
         using var server = new AgentServer(console);
-        await server.StartAsync(new AgentApplication(_status, new LogRoutes(_log, clock), passThrough, ShutDown), CancellationToken.None);
+        var surface = new AgentSurface
+        {
+            Status = _status,
+            Log = _log,
+            Gate = gate,
+            Commands = new CommandRunner(reaper, users, command, clock),
+            Manifest = manifest,
+            Target = target,
+            HostClock = new ClockRoute(told => GuestClock.Apply(told, clock), console),
+            Identify = (request, cancellationToken) => GuestIdentity.ApplyAsync(request, clock, cancellationToken),
+            ShutDown = ShutDown,
+            Clock = clock,
+        };
+        await server.StartAsync(surface.Build(), CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
         console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;
+        await dhcp;
 
         // Whoever follows the log gets the rest of it, and the end.
         _log.Complete();
         using var drain = new CancellationTokenSource(DrainTime, clock);
         await server.StopAsync(drain.Token);
+        return (PowerAction)_action;
     }
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
 
-    private void OnSignal(PosixSignalContext context)
+    private async Task RunWorkloadAsync(WorkloadSupervisor supervisor, Gate gate)
     {
-        context.Cancel = true;
-        ShutDown($"{context.Signal} arrived");
+        try
+        {
+            // What starts before the identity is there would share it with every copy: keys, addresses, random numbers.
+            await gate.WaitAsync(_stopping.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // The guest ends without ever having been somebody; the supervisor says so.
+        }
+
+        if (_dhcp is not null)
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+            await Task.WhenAny(_dhcp.First, Task.Delay(AddressWait, clock, limit.Token));
+            await limit.CancelAsync();
+        }
+
+        await supervisor.RunAsync(_stopping.Token);
     }
 
-    private void ShutDown(string why)
+    private void ShutDown(PowerAction action, string why)
     {
-        if (!_stopping.IsCancellationRequested)
+        // The first one decides.
+        if (Interlocked.CompareExchange(ref _action, (int)action, -1) == -1)
         {
             console.Say($"shutting down: {why}");
 
@@ -72,22 +120,26 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         }
     }
 
-    private (WorkloadSupervisor? Supervisor, PassThrough? PassThrough) Prepare()
+    private (PluginManifest? Manifest, WorkloadCommand? Command, WorkloadTarget? Target) ReadManifest(UserDatabase users)
     {
         try
         {
-            var manifest = ManifestSource.Read(plan.Manifest);
-            var target = WorkloadTarget.Parse(manifest.Workload?.BaseUrl ?? string.Empty);
-            var supervisor = new WorkloadSupervisor(
-                WorkloadCommand.From(manifest), new HealthProbe(target, manifest.HealthCheck, clock), new ChildReaper(isInit), _status, console, _log, clock);
-            return (supervisor, new PassThrough(target, _status, clock));
+            var manifest = ManifestSource.Read(plan.Manifest, plan.ManifestFile);
+            return (manifest, WorkloadCommand.From(manifest, users), manifest.Workload?.BaseUrl is { } url ? WorkloadTarget.Parse(url) : null);
         }
         catch (FormatException e)
         {
             console.Say($"There is no workload: {e.Message}");
             _status.SetWorkload(new WorkloadState { Status = WorkloadStatus.Failed, Message = e.Message });
-            return (null, null);
+            return (null, null, null);
         }
+    }
+
+    private WorkloadSupervisor Prepare(PluginManifest manifest, WorkloadCommand command, WorkloadTarget? target, ChildReaper reaper)
+    {
+        var probe = new HealthProbe(target, manifest.HealthCheck, (arguments, cancellationToken) => command.CheckAsync(arguments, reaper, cancellationToken), clock);
+        var measurements = new Measurements();
+        return new WorkloadSupervisor(command, probe, reaper, _status, console, _log, clock, () => measurements.OutOfMemoryKills);
     }
 
     /// <summary>Listens wherever this guest can be reached; ends only with an exception or with the agent.</summary>
@@ -99,7 +151,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         {
             all.Add(listeners.ServeSerialAsync(stopping));
             all.Add(listeners.ServeVsockAsync(stopping));
-            all.Add(new PowerButton(clock).WatchAsync(() => ShutDown("the power button was pressed"), stopping));
+            all.Add(new PowerButton(clock).WatchAsync(() => ShutDown(PowerAction.Off, "the power button was pressed"), stopping));
         }
 
         if (plan.Api is { } api)

@@ -1,5 +1,7 @@
+using System.Text;
 using Volant.Agent.Boot;
 using Volant.Agent.Power;
+using Volant.Contracts.Boot;
 using Volant.Linux.Kernel;
 
 namespace Volant.Agent;
@@ -14,7 +16,7 @@ internal static class Program
     /// <summary>Environment variable that replaces /proc/cmdline when the agent is not PID 1.</summary>
     public const string LineVariable = "KESTREL_CMDLINE";
 
-    private const string CommandLineFile = "/proc/cmdline";
+    private static readonly TimeSpan ConsoleTime = TimeSpan.FromSeconds(1);
 
     private static async Task<int> Main()
     {
@@ -23,83 +25,55 @@ internal static class Program
         if (isInit)
         {
             problems.AddRange(EarlyMounts.MountFirst());
-            problems.AddRange(Try(() => ConsoleDevice.Redirect("/dev/console")) is { } problem ? [problem] : []);
+            OpenConsole(problems);
         }
 
         using var console = new ConsoleLog(static line => StandardOutput.Write(line));
-        AppDomain.CurrentDomain.UnhandledException += (_, e) => Die(console, isInit, e.ExceptionObject);
+        var isUp = false;
+        AppDomain.CurrentDomain.UnhandledException += (_, e) => Die(console, isInit, isUp, e.ExceptionObject);
         try
         {
-            var plan = await BootAsync(isInit, problems);
+            var plan = isInit
+                ? await new GuestBoot(console, TimeProvider.System).RunAsync(problems)
+                : BootPlan.Read(Environment.GetEnvironmentVariable(LineVariable) ?? await File.ReadAllTextAsync("/proc/cmdline"));
+            isUp = true;
             using var agent = new GuestAgent(plan, isInit, console, TimeProvider.System);
-            await agent.RunAsync(problems);
+            var action = await agent.RunAsync(isInit ? problems : plan.Problems);
             if (isInit)
             {
-                await PowerOff.OrderlyAsync(console, TimeProvider.System);
+                await Shutdown.OrderlyAsync(action, console, TimeProvider.System);
             }
 
             return 0;
         }
         catch (Exception e)
         {
-            Die(console, isInit, e);
+            Die(console, isInit, isUp, e);
             return 1;
         }
     }
 
-    private static async Task<BootPlan> BootAsync(bool isInit, List<string> problems)
-    {
-        var line = isInit ? null : Environment.GetEnvironmentVariable(LineVariable);
-        var plan = BootPlan.Read(line ?? await File.ReadAllTextAsync(CommandLineFile));
-        problems.AddRange(plan.Problems);
-        if (!isInit)
-        {
-            return plan;
-        }
-
-        problems.AddRange(EarlyMounts.MountRest());
-        problems.AddRange(ModuleLoader.OfThisKernel.LoadEssential(KernelVersion.Release));
-        Note(Try(() => HostName.Set(plan.Hostname)));
-        Note(Try(MachinePower.DisableCtrlAltDel));
-        Note(GuestNetwork.SetUpLoopback());
-        if (plan.Network is { } network)
-        {
-            Note(await new GuestNetwork(TimeProvider.System).ApplyAsync(network, CancellationToken.None));
-        }
-
-        GuestNetwork.WriteResolver(plan.NameServers);
-        return plan;
-
-        void Note(string? problem)
-        {
-            if (problem is not null)
-            {
-                problems.Add(problem);
-            }
-        }
-    }
-
-    /// <summary>Does what a guest can live without; returns what went wrong.</summary>
-    private static string? Try(Action action)
+    private static void OpenConsole(List<string> problems)
     {
         try
         {
-            action();
-            return null;
+            ConsoleDevice.Redirect("/dev/console");
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            return $"{e.Message}.";
+            problems.Add($"{e.Message}.");
         }
     }
 
-    private static void Die(ConsoleLog console, bool isInit, object fault)
+    private static void Die(ConsoleLog console, bool isInit, bool isUp, object fault)
     {
-        console.Say($"FATAL {fault}".ReplaceLineEndings(" | "));
-        console.Flush(TimeSpan.FromSeconds(1));
+        // The host looks for the line of a boot that failed; nobody else could tell it.
+        var text = isUp ? $"kestrel: FATAL {fault}".ReplaceLineEndings(" | ") : BootFailure.Line(fault is BootFailedException e ? e.Message : $"{fault}");
+        console.Write(Encoding.UTF8.GetBytes(text + "\n"));
+        console.Flush(ConsoleTime);
         if (isInit)
         {
-            PowerOff.Now();
+            Shutdown.Now(PowerAction.Off);
         }
     }
 }

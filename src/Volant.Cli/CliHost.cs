@@ -1,12 +1,27 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Volant.Linux.IO;
 
 namespace Volant.Cli;
 
 /// <summary>Everything that a command takes from the process it runs in; tests hand in their own.</summary>
 internal sealed record CliHost
 {
+    private static readonly SafeFileHandle InputHandle = new(0, ownsHandle: false);
     private static readonly SafeFileHandle OutputHandle = new(1, ownsHandle: false);
     private static readonly SafeFileHandle ErrorHandle = new(2, ownsHandle: false);
+
+    /// <summary>Opens standard input.</summary>
+    public required Func<Stream> OpenInput { get; init; }
+
+    /// <summary>Whether standard input is a terminal.</summary>
+    public required bool InputIsTerminal { get; init; }
+
+    /// <summary>Switches the terminal at standard input to raw mode until the result is disposed, which may happen on any thread and twice.</summary>
+    public required Func<IDisposable> EnterRawMode { get; init; }
+
+    /// <summary>Calls back whenever the terminal has another size, until the result is disposed.</summary>
+    public required Func<Action, IDisposable> WatchSize { get; init; }
 
     /// <summary>Standard output: data.</summary>
     public required Stream Output { get; init; }
@@ -20,8 +35,8 @@ internal sealed record CliHost
     /// <summary>Whether standard error is a terminal.</summary>
     public required bool ErrorIsTerminal { get; init; }
 
-    /// <summary>Width of the terminal in columns; asked only when there is one.</summary>
-    public required Func<int> TerminalWidth { get; init; }
+    /// <summary>Columns and rows of the terminal; null without one. Asked only when it matters.</summary>
+    public required Func<(int Columns, int Rows)?> TerminalSize { get; init; }
 
     /// <summary>Reads an environment variable.</summary>
     public required Func<string, string?> Environment { get; init; }
@@ -38,34 +53,25 @@ internal sealed record CliHost
     /// <summary>The real process.</summary>
     public static CliHost FromProcess(InterruptSource interrupts) => new()
     {
+        OpenInput = () => new FileStream(InputHandle, FileAccess.Read, bufferSize: 0),
+        InputIsTerminal = !Console.IsInputRedirected,
+        EnterRawMode = EnterRaw,
+        WatchSize = changed => PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => changed()),
         Output = OpenStandardStream(OutputHandle),
         Error = OpenStandardStream(ErrorHandle),
         OutputIsTerminal = !Console.IsOutputRedirected,
         ErrorIsTerminal = !Console.IsErrorRedirected,
-        TerminalWidth = AskTerminalWidth,
+        TerminalSize = () => TerminalMode.SizeOf(OutputHandle) ?? TerminalMode.SizeOf(ErrorHandle) ?? TerminalMode.SizeOf(InputHandle),
         Environment = System.Environment.GetEnvironmentVariable,
         WorkingDirectory = System.Environment.CurrentDirectory,
         Clock = TimeProvider.System,
         CatchInterrupts = interrupts.Catch,
     };
 
-    /// <summary>Width of the terminal in columns.</summary>
-    /// <remarks>
-    /// The first question to the console makes it switch the terminal's keypad into application mode, if the terminal's description has
-    /// a sequence for that, and nothing switches it back. The description of a dumb terminal has none.
-    /// </remarks>
-    private static int AskTerminalWidth()
+    private static RawInput EnterRaw()
     {
-        var terminal = System.Environment.GetEnvironmentVariable("TERM");
-        System.Environment.SetEnvironmentVariable("TERM", "dumb");
-        try
-        {
-            return Console.WindowWidth;
-        }
-        finally
-        {
-            System.Environment.SetEnvironmentVariable("TERM", terminal);
-        }
+        var mode = TerminalMode.SetRaw(InputHandle);
+        return new RawInput(mode, PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => mode.Renew()));
     }
 
     /// <summary>Opens standard output or standard error.</summary>
@@ -92,5 +98,15 @@ internal sealed record CliHost
         }
 
         return handle == OutputHandle ? Console.OpenStandardOutput() : Console.OpenStandardError();
+    }
+
+    /// <summary>Raw mode that is set again when the program goes on after a stop: the shell had the terminal meanwhile.</summary>
+    private sealed class RawInput(TerminalMode mode, PosixSignalRegistration continued) : IDisposable
+    {
+        public void Dispose()
+        {
+            mode.Dispose();
+            continued.Dispose();
+        }
     }
 }

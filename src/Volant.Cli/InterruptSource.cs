@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Volant.Cli;
 
-/// <summary>Turns Ctrl-C and SIGTERM into cancellation, so that a command can say what goes on without it.</summary>
+/// <summary>Turns Ctrl-C, SIGTERM and SIGHUP into cancellation, so that a command can say what goes on without it.</summary>
 /// <remarks>
 /// Signals are caught only once a command has something to say: until <see cref="Catch"/> they end the process at once, which is right
 /// and saves the start of the runtime's signal thread. A second signal always ends the process.
@@ -25,6 +25,7 @@ internal sealed class InterruptSource : IDisposable
 
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, Cancel));
     }
 
     /// <inheritdoc/>

@@ -36,13 +36,18 @@ internal static class Volar
                 return ExitCodes.OutputClosed;
             }
 
-            ErrorReport.Write(error, CliException.Failed($"Standard output cannot be written: {e.Message}"), json: false);
+            ErrorReport.Write(error, CliException.Failed($"Standard output cannot be written: {e.Message}"), OutputFormat.Table);
             return ExitCodes.Failed;
         }
     }
 
     private static async Task<int> DispatchAsync(string[] args, CommandScope scope, CancellationToken cancellationToken)
     {
+        if (Completions.IsRequest(args))
+        {
+            return await Completions.RunAsync(args, scope, cancellationToken);
+        }
+
         // Response files would make an argument such as @reboot read a file.
         var parsed = CommandTree.Build(scope, args).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Action is ParseErrorAction)

@@ -29,6 +29,7 @@ internal sealed class FaultList
         Require(value is { Length: > 0 } && value.Length <= most && !value.Any(char.IsControl), path,
             string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters"));
 
+    /// <summary>A text that is one word of the kernel command line.</summary>
     public void Word(string path, string? value, int most) =>
         Require(value is { Length: > 0 } && value.Length <= most && KernelCommandLine.IsWord(value), path,
             string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters without spaces and quotes"));

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
 
 namespace Volant.Daemon;
@@ -29,12 +30,15 @@ internal static class DaemonEnvironment
         ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
         ("VOLANT_HYPERVISOR", "automatic", "qemu, or the path of a program whose name starts with qemu"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
+        ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
         ("VOLANT_API_KEY", "none", "key that every request must carry"),
         ("VOLANT_API_ALLOW_CIDR", "any", "comma list of networks that may connect"),
         ("VOLANT_CORS_ORIGINS", "none", "comma list of browser origins, or *"),
         ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest uploaded artifact in MiB"),
         ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
         ("VOLANT_AGENT_TIMEOUT", "30", "seconds until a guest must begin to answer a forwarded request, 1 to 3600"),
+        ("VOLANT_PUBLISH_ADDRESS", "127.0.0.1", "address that published ports listen on; 0.0.0.0 or :: opens them to other hosts"),
+        ("VOLANT_PUBLISH_PORTS", "30000-32767", "where a published port comes from when no host_port is named"),
         ("VOLANT_RATE_LIMIT", "500", "expensive calls a second of one client, 0 for no limit"),
         ("VOLANT_LOG_LEVEL", "information", "trace, debug, information, warning or error"),
         ("VOLANT_LOG_FORMAT", "automatic", "text, json or journal; automatic is journal below systemd, else text"),
@@ -66,23 +70,21 @@ internal static class DaemonEnvironment
             KernelVmlinux = AbsolutePath("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux"),
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
+            VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
             AllowCidr = ParseNetworks(Get("VOLANT_API_ALLOW_CIDR")),
             CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
             MaxArtifactBytes = ParseNumber("VOLANT_MAX_ARTIFACT_MB", 8192, 1, 1024 * 1024) * 1024L * 1024,
             BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
+            PublishAddress = IPAddress.TryParse(Get("VOLANT_PUBLISH_ADDRESS") ?? "127.0.0.1", out var publish) ? publish : throw Bad("VOLANT_PUBLISH_ADDRESS", Get("VOLANT_PUBLISH_ADDRESS")!, "an IP address of this host such as 127.0.0.1 or 0.0.0.0"),
+            PublishPorts = ParsePorts(Get("VOLANT_PUBLISH_PORTS") ?? "30000-32767"),
             RateLimit = ParseNumber("VOLANT_RATE_LIMIT", 500, 0, 1_000_000),
             AgentTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_AGENT_TIMEOUT", 30, 1, 3600)),
             LogLevel = ParseLevel(Get("VOLANT_LOG_LEVEL") ?? "information"),
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
-        var insecure = Get("VOLANT_INSECURE") switch
-        {
-            null or "0" => false,
-            "1" => true,
-            var other => throw Bad("VOLANT_INSECURE", other, "0 or 1"),
-        };
+        var insecure = ParseInsecure(Get("VOLANT_INSECURE"));
         return options.Listen.IsLocal || options.ApiKey is not null || insecure
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -113,6 +115,22 @@ internal static class DaemonEnvironment
         var excess = sockets.Max(Encoding.UTF8.GetByteCount) - VmPaths.MaxSocketPath;
         return excess <= 0 ? path : throw Bad("VOLANT_RUNTIME_DIR", path, string.Create(
             CultureInfo.InvariantCulture, $"a path of at most {Encoding.UTF8.GetByteCount(path) - excess} bytes, because the sockets of VMs lie below it"));
+    }
+
+    private static bool ParseInsecure(string? text) => text switch
+    {
+        null or "0" => false,
+        "1" => true,
+        _ => throw Bad("VOLANT_INSECURE", text, "0 or 1"),
+    };
+
+    private static (int First, int Last) ParsePorts(string text)
+    {
+        var parts = text.Split('-');
+        return parts.Length == 2 && ushort.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var first) && first > 0
+            && ushort.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var last) && first <= last
+            ? (first, last)
+            : throw Bad("VOLANT_PUBLISH_PORTS", text, "two ports, the lower one first, such as 30000-32767");
     }
 
     private static LogLevel ParseLevel(string text) => text switch
@@ -184,6 +202,14 @@ internal static class DaemonEnvironment
     {
         var directories = text.Split(':', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return directories.All(Path.IsPathRooted) ? directories : throw Bad("VOLANT_IMAGE_DIRS", text, "absolute paths separated by colons");
+    }
+
+    private static string[] ParseDevices(string? text)
+    {
+        var entries = (text ?? string.Empty).ToLowerInvariant().Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return entries.FirstOrDefault(entry => !DeviceRules.IsId(entry) && !DeviceRules.IsAddress(entry)) is { } bad
+            ? throw Bad("VOLANT_VFIO_ALLOW", bad, "devices such as 10de:2204, 10de:* or 0000:01:00.0, separated by commas")
+            : entries;
     }
 
     private static string? ParseKey(string? text) =>

@@ -3,7 +3,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Api;
+using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
+using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Hypervisors.Qemu;
@@ -12,6 +14,7 @@ using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
 
@@ -35,7 +38,6 @@ internal static class DaemonHost
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
-        builder.Services.AddRateLimits(options);
         ConfigureParts(builder.Services, options);
         customize?.Invoke(builder.Services);
 
@@ -47,8 +49,15 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
-        app.UseRateLimiter();
+        var limits = app.Services.GetRequiredService<RateLimits>();
+        app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
+        MapAll(app);
+        return app;
+    }
+
+    private static void MapAll(WebApplication app)
+    {
         app.MapOpenApi("/openapi");
         app.MapReference();
         app.MapMetrics();
@@ -58,15 +67,20 @@ internal static class DaemonHost
         app.MapVms();
         app.MapVmConfigs();
         app.MapDeployments();
+        app.MapRoutes();
         app.MapPluginArtifacts();
         app.MapActions();
+        app.MapMcpAndCommands();
         app.MapGuestOpenApi();
         app.MapLogs();
         app.MapConsole();
+        app.MapExec();
+        app.MapFiles();
+        app.MapTunnel();
         app.MapDevTools();
         app.MapEvents();
+        app.MapVfio();
         app.MapAgentProxy();
-        return app;
     }
 
     /// <summary>Every limit of the server is explicit (reliability G19).</summary>
@@ -117,6 +131,8 @@ internal static class DaemonHost
         services.AddExceptionHandler<Problems>();
         services.AddHttpForwarder();
         services.AddSingleton<GuestForwarder>();
+        services.AddSingleton<ActionTargets>();
+        services.AddMcp();
         services.AddOpenApi("v1", OpenApiDetails.Apply);
     }
 
@@ -127,6 +143,7 @@ internal static class DaemonHost
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton<AccessControl>();
+        services.AddSingleton<RateLimits>();
         services.AddSingleton<HostLoad>();
         services.AddSingleton(_ => new Database(options.DatabasePath));
         services.AddSingleton<VolantStore>();
@@ -139,7 +156,13 @@ internal static class DaemonHost
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
+        services.AddSingleton(_ => new PciBus("/"));
+        services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
+        services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
+        services.AddSingleton(GuestDialer.Direct);
+        services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
+        services.AddSingleton<PublishedPorts>();
         services.AddSingleton<HostResources>();
         services.AddSingleton<LogHub>();
         services.AddSingleton<LogCollector>();

@@ -41,6 +41,9 @@ internal sealed record DaemonOptions
     /// <summary>Directories below which a manifest or configuration may name host files.</summary>
     public required IReadOnlyList<string> ImageDirectories { get; init; }
 
+    /// <summary>PCI devices that may be passed through: <c>vendor:device</c>, <c>vendor:*</c> or an address; empty for none.</summary>
+    public IReadOnlyList<string> VfioAllow { get; init; } = [];
+
     /// <summary>Key that every request but <c>/healthz</c> must carry; null for none.</summary>
     public string? ApiKey { get; init; }
 
@@ -58,6 +61,12 @@ internal sealed record DaemonOptions
 
     /// <summary>How long a guest may take until it begins to answer a forwarded request.</summary>
     public required TimeSpan AgentTimeout { get; init; }
+
+    /// <summary>Address of the host that published ports listen on.</summary>
+    public required IPAddress PublishAddress { get; init; }
+
+    /// <summary>Where a published port comes from when nobody names it.</summary>
+    public required (int First, int Last) PublishPorts { get; init; }
 
     /// <summary>Expensive calls a second of one client; 0 for no limit.</summary>
     public required int RateLimit { get; init; }

@@ -13,6 +13,9 @@ public static class Errno
     /// <summary>ESRCH: no such process.</summary>
     public const int NoProcess = 3;
 
+    /// <summary>EIO: the device failed; of a terminal's master: nobody has the other side open.</summary>
+    public const int InputOutput = 5;
+
     /// <summary>EINTR: a signal arrived first.</summary>
     public const int Interrupted = 4;
 
@@ -43,6 +46,9 @@ public static class Errno
     /// <summary>ENOTDIR: a component of the path is not a directory.</summary>
     public const int NotDirectory = 20;
 
+    /// <summary>EISDIR: a directory where a file is needed.</summary>
+    public const int IsDirectory = 21;
+
     /// <summary>EINVAL: an argument is wrong.</summary>
     public const int Invalid = 22;
 
@@ -55,11 +61,29 @@ public static class Errno
     /// <summary>ENXIO: no device behind a device node, or no reader behind a FIFO.</summary>
     public const int NoSuchDevice = 6;
 
+    /// <summary>ETXTBSY: the program is running.</summary>
+    public const int TextBusy = 26;
+
+    /// <summary>EFBIG: larger than the file system allows.</summary>
+    public const int FileTooLarge = 27;
+
+    /// <summary>ENOSPC: the disk is full.</summary>
+    public const int NoSpace = 28;
+
+    /// <summary>EROFS: the file system is read-only.</summary>
+    public const int ReadOnly = 30;
+
+    /// <summary>EMLINK: the file system allows no more links.</summary>
+    public const int TooManyHardLinks = 31;
+
     /// <summary>ENAMETOOLONG: a component has more than 255 bytes, or a path more than 4,095.</summary>
     public const int NameTooLong = 36;
 
     /// <summary>ENOSYS: this kernel has no such system call.</summary>
     public const int NotImplemented = 38;
+
+    /// <summary>ENOTEMPTY: the directory is not empty.</summary>
+    public const int NotEmpty = 39;
 
     /// <summary>ELOOP: more than 40 symbolic links, or a link where none may be.</summary>
     public const int TooManyLinks = 40;
@@ -76,6 +100,9 @@ public static class Errno
     /// <summary>EOPNOTSUPP: the object does not support it.</summary>
     public const int NotSupported = 95;
 
+    /// <summary>EADDRNOTAVAIL: no interface has the address.</summary>
+    public const int AddressNotAvailable = 99;
+
     /// <summary>ECONNABORTED: the peer left before it was accepted.</summary>
     public const int ConnectionAborted = 103;
 
@@ -87,4 +114,10 @@ public static class Errno
 
     /// <summary>EINPROGRESS: a connection is being made.</summary>
     public const int InProgress = 115;
+
+    /// <summary>EDQUOT: the quota is used up.</summary>
+    public const int QuotaExceeded = 122;
+
+    /// <summary>ENOMEDIUM: a drive without a medium.</summary>
+    public const int NoMedium = 123;
 }

@@ -79,6 +79,27 @@ public sealed class BridgedModeTests(Workspace workspace) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_published_port_leads_to_the_guest_while_it_runs_and_after_a_restart_of_the_daemon()
+    {
+        await _daemon!.CreateReadyAsync("a", config: Bridged[..^1] + """, "expose": [{"port": 9000, "host_port": 18080}]}""");
+        Assert.Equal("a", await HostnameAsync());
+        await _daemon.EndAsync(9);
+        await _daemon.StartAsync();
+        Assert.Equal("a", await HostnameAsync());
+        using (await _daemon.PostAsync("/api/v1/vms/a/stop?grace_seconds=0"))
+        {
+        }
+
+        var refused = await Command.RunAsync(["ip", "netns", "exec", _namespace, "curl", "-sf", "--max-time", "10", "http://127.0.0.1:18080/healthz"]);
+
+        // Could not connect.
+        Assert.Equal(7, refused.ExitCode);
+
+        async Task<string> HostnameAsync() => JsonSerializer.Deserialize(
+            await RunAsync("ip", "netns", "exec", _namespace, "curl", "-sf", "--retry", "5", "--retry-connrefused", "--max-time", "20", "http://127.0.0.1:18080/healthz"), ContractsJson.Default.AgentState)!.Hostname;
+    }
+
+    [Fact]
     public async Task An_exhausted_pool_says_so_and_leaves_nothing()
     {
         await using var small = new TestDaemon(

@@ -1,7 +1,10 @@
+using System.Globalization;
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Data.Sqlite;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Linux.Processes;
@@ -12,11 +15,13 @@ namespace Volant.EndToEnd;
 internal sealed class TestDaemon : IAsyncDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan SettleLimit = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<string, string> _environment;
     private readonly IReadOnlyList<string> _prefix;
     private readonly StringBuilder _earlier = new();
     private Command? _daemon;
+    private int _descriptors;
 
     /// <param name="environment">Variables besides those that keep it in its directory.</param>
     /// <param name="prefix">A command that becomes the daemon, such as <c>ip netns exec NAME</c>.</param>
@@ -75,6 +80,7 @@ internal sealed class TestDaemon : IAsyncDisposable
                 using var response = await Client.GetAsync("/readyz");
                 if (response.IsSuccessStatusCode)
                 {
+                    _descriptors = Descriptors();
                     return;
                 }
             }
@@ -107,10 +113,11 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>A raw connection to the API.</summary>
     public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        EndPoint address = IPEndPoint.TryParse(Variables["VOLANT_API_LISTEN"], out var port) ? port : new UnixDomainSocketEndPoint(Socket);
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+            await socket.ConnectAsync(address, cancellationToken);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
@@ -156,7 +163,11 @@ internal sealed class TestDaemon : IAsyncDisposable
                 return vm;
             }
 
-            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < seconds, $"VM {name} is {vm}\n{Logs()}");
+            if (TimeProvider.System.GetElapsedTime(started).TotalSeconds > seconds)
+            {
+                Assert.Fail($"VM {name} is {vm}\n{Logs()}");
+            }
+
             await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
         }
     }
@@ -192,6 +203,24 @@ internal sealed class TestDaemon : IAsyncDisposable
     public IReadOnlyList<int> Hypervisors() =>
         [.. ProcessIdentity.AllPids().Where(pid => ProcessIdentity.Find(pid) is not null && ProcessIdentity.CommandLine(pid).Any(word => word.Contains(RuntimeDirectory, StringComparison.Ordinal)))];
 
+    /// <summary>Resident memory of the daemon in bytes.</summary>
+    public long ResidentBytes() => long.Parse(
+        File.ReadLines($"/proc/{Pid}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) * 1024;
+
+    /// <summary>Open descriptors of the daemon, without those of the database, whose readers are kept.</summary>
+    public int Descriptors() => System.IO.Directory.GetFiles($"/proc/{Pid}/fd").Count(file =>
+    {
+        try
+        {
+            return File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName is { } target && !target.Contains("state.db", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            // Closed meanwhile.
+            return false;
+        }
+    });
+
     public async ValueTask DisposeAsync()
     {
         if (TestContext.Current.TestState?.Result == TestResult.Failed)
@@ -203,8 +232,13 @@ internal sealed class TestDaemon : IAsyncDisposable
         {
             if (_daemon is { Exit.IsCompleted: false })
             {
+                RenewClient();
                 await DeleteAllAsync();
+                RenewClient();
+                await AssertDescriptorsAsync();
+                AssertNoTap();
                 await EndAsync(15);
+                AssertNoRow();
             }
 
             Assert.Empty(Hypervisors());
@@ -234,6 +268,12 @@ internal sealed class TestDaemon : IAsyncDisposable
 
     private async Task DeleteAllAsync()
     {
+        foreach (var deployment in JsonSerializer.Deserialize(await Client.GetStringAsync("/api/v1/deployments"), ContractsJson.Default.IReadOnlyListDeployment)!)
+        {
+            using var response = await Client.DeleteAsync($"/api/v1/deployments/{deployment.Name}");
+            Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync());
+        }
+
         var vms = JsonSerializer.Deserialize(await Client.GetStringAsync("/api/v1/vms"), ContractsJson.Default.IReadOnlyListVm)!;
         foreach (var vm in vms)
         {
@@ -242,11 +282,57 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
     }
 
+    /// <summary>Within five of those that it had at its start (as many as Incus allows itself).</summary>
+    private async Task AssertDescriptorsAsync()
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (Descriptors() > _descriptors + 5)
+        {
+            Assert.True(
+                TimeProvider.System.GetElapsedTime(started) < SettleLimit,
+                $"the daemon has {Descriptors()} descriptors and began with {_descriptors}: {string.Join(' ', System.IO.Directory.GetFiles($"/proc/{Pid}/fd").Select(file => new FileInfo(file).LinkTarget))}");
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
+        }
+    }
+
+    /// <summary>Only in a network namespace of its own: in the host's there may be taps of others.</summary>
+    private void AssertNoTap()
+    {
+        if (_prefix.Count > 0)
+        {
+            Assert.DoesNotContain(File.ReadLines($"/proc/{Pid}/net/dev").Select(line => line.Split(':')[0].Trim()), name => name.Length == 15 && name[0] == 'v');
+        }
+    }
+
+    /// <summary>No VM, nothing that one held, and no address leased.</summary>
+    private void AssertNoRow()
+    {
+        using var database = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Variables["VOLANT_DB_PATH"], Mode = SqliteOpenMode.ReadOnly, Pooling = false }.ToString());
+        database.Open();
+        using var command = database.CreateCommand();
+        command.CommandText = "SELECT (SELECT count(*) FROM vms) + (SELECT count(*) FROM host_resources) + (SELECT count(*) FROM deployments) + (SELECT count(*) FROM addresses WHERE vm_id IS NOT NULL)";
+        Assert.Equal(0L, command.ExecuteScalar());
+    }
+
     private static string[] Entries(string directory) => System.IO.Directory.Exists(directory) ? System.IO.Directory.GetFileSystemEntries(directory) : [];
+
+    /// <summary>Closes all connections, whatever the test has done to its client.</summary>
+    private void RenewClient()
+    {
+        Client.Dispose();
+        Client = NewClient();
+        if (_environment.TryGetValue("VOLANT_API_KEY", out var key))
+        {
+            Client.DefaultRequestHeaders.Add("X-Volant-API-Key", key);
+        }
+    }
 
     private HttpClient NewClient() => new(new SocketsHttpHandler
     {
         AllowAutoRedirect = false,
+
+        // A stream that is given up never ends by itself: waiting for its end would cost two seconds each time.
+        ResponseDrainTimeout = TimeSpan.Zero,
         ConnectCallback = (_, cancellationToken) => ConnectAsync(cancellationToken),
     })
     {

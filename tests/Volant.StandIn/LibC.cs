@@ -17,6 +17,8 @@ internal static unsafe partial class LibC
     private const int AppendCreateCloseOnExec = 0x80441;
     private const int NoSignal = 0x4000;
     private const int SignalTerminate = 15;
+    private const int SignalSegmentation = 11;
+    private const nint Default = 0;
     private const nint Ignore = 1;
 
     /// <summary>Listens on a Unix socket that must not exist yet; negative when that fails.</summary>
@@ -89,6 +91,9 @@ internal static unsafe partial class LibC
             _ = Write(descriptor, start, (nuint)text.Length);
         }
     }
+
+    /// <summary>Makes SIGSEGV end the process, as it does QEMU; the runtime would look for a fault of its own.</summary>
+    public static void DieOfSegmentation() => Signal(SignalSegmentation, Default);
 
     /// <summary>Makes SIGTERM do nothing.</summary>
     public static void IgnoreTerminate() => Signal(SignalTerminate, Ignore);

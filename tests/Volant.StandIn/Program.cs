@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Volant.StandIn;
@@ -12,7 +13,7 @@ internal static class Program
 
     private static readonly int[] Listeners = [-1, -1, -1];
     private static readonly int[] Connections = [-1, -1, -1];
-    private static Fault _fault = new(string.Empty, 0);
+    private static Fault _fault = Fault.None;
     private static AgentConnection? _agent;
     private static string _line = string.Empty;
 
@@ -24,6 +25,7 @@ internal static class Program
             return 0;
         }
 
+        LibC.DieOfSegmentation();
         _fault = Fault.Parse(After(arguments, "-append"));
         if (_fault.Is("exec-fail"))
         {
@@ -56,7 +58,7 @@ internal static class Program
             LibC.Append(log, "the stand-in has no guest\n"u8);
         }
 
-        if (socket < 0 || (socket == Control && _fault.Is("no-socket")))
+        if (socket < 0 || (socket == Control && _fault.Is("no-socket")) || (socket == Agent && _fault.Is("no-agent")))
         {
             return;
         }
@@ -127,7 +129,7 @@ internal static class Program
         {
             Control => Converse(),
             Agent => _agent!.Serve(Connections[Agent], () => _ = _fault.Is("deaf") || PowerOff("guest-shutdown")),
-            _ => LibC.Receive(Connections[channel], stackalloc byte[4096]) != 0,
+            _ => Listen(),
         };
         if (!open)
         {
@@ -136,6 +138,19 @@ internal static class Program
             _agent = channel == Agent ? null : _agent;
             _line = channel == Control ? string.Empty : _line;
         }
+    }
+
+    /// <summary>Reads what is typed on the serial console: <c>exit N</c> ends the process with that code and without a word.</summary>
+    private static bool Listen()
+    {
+        Span<byte> typed = stackalloc byte[4096];
+        var count = LibC.Receive(Connections[Serial], typed);
+        if (count > 0 && typed[..count].StartsWith("exit "u8))
+        {
+            LibC.Exit(int.Parse(typed[5..count].TrimEnd((byte)'\n'), CultureInfo.InvariantCulture));
+        }
+
+        return count != 0;
     }
 
     /// <summary>Reads commands, one a line.</summary>

@@ -44,6 +44,13 @@ internal sealed class Exchange(TcpClient client, TaskCompletionSource<int> exit)
             case "request":
                 await TextAsync(200, head);
                 break;
+            case "read":
+                await TextAsync(200, await File.ReadAllTextAsync(path["/read".Length..]));
+                break;
+            case "write":
+                await File.WriteAllTextAsync(path["/write".Length..], "written by the guest\n");
+                await TextAsync(200, "written");
+                break;
             case "env":
                 await TextAsync(200, Environment.GetEnvironmentVariable(argument) ?? "(unset)");
                 break;

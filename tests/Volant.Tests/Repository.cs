@@ -6,7 +6,14 @@ internal static class Repository
     private static readonly string Root = Find();
 
     /// <summary>Reads a file of the repository.</summary>
-    public static Task<string> ReadAsync(string path) => File.ReadAllTextAsync(Path.Combine(Root, path), TestContext.Current.CancellationToken);
+    public static Task<string> ReadAsync(string path) => File.ReadAllTextAsync(PathOf(path), TestContext.Current.CancellationToken);
+
+    /// <summary>Where a file or directory of the repository is.</summary>
+    public static string PathOf(string path) => Path.Combine(Root, path);
+
+    /// <summary>Files below a directory of the repository, as paths in it.</summary>
+    public static IEnumerable<string> FilesBelow(string directory, string pattern) =>
+        Directory.EnumerateFiles(Path.Combine(Root, directory), pattern, SearchOption.AllDirectories).Select(path => Path.GetRelativePath(Root, path));
 
     private static string Find()
     {

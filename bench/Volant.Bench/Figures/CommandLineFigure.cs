@@ -7,7 +7,7 @@ internal static class CommandLineFigure
 {
     private const int WarmUps = 5;
 
-    private static readonly Aim TimeAim = new(20);
+    private static readonly Aim TimeAim = new(15);
 
     public static async Task<Section> MeasureAsync(BenchContext context, CancellationToken cancellationToken)
     {

@@ -1,20 +1,23 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 
 namespace Volant.Bench.Figures;
 
 /// <summary>kestrel: its file, and its memory and processor time as PID 1 of an idle guest.</summary>
-internal static class GuestFigure
+internal static partial class GuestFigure
 {
     private const double Megabyte = 1e6;
     private const double TicksPerSecond = 100;
 
     private static readonly Aim FileAim = new(10, Worst: true);
+    private static readonly Aim HandOverAim = new(500, Worst: true);
     private static readonly Aim MemoryAim = new(16, Worst: true);
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(2);
 
     public static async Task<Section> MeasureAsync(BenchContext context, CancellationToken cancellationToken)
     {
         var bytes = context.SizeOf("kestrel");
+        List<double> handOvers = [];
         await using var daemon = await BenchDaemon.StartAsync(context, context.Kernel, cancellationToken);
         await daemon.InstallAsync(await BenchPlugin.BuildIdleAsync(context, cancellationToken), cancellationToken);
         await daemon.CreateAsync("guest", "bench-idle", waitReady: true, cancellationToken);
@@ -25,8 +28,11 @@ internal static class GuestFigure
             windows.Add(Window.Parse(await daemon.GetAsync($"/api/v1/vms/guest/agent/{BenchPlugin.IdlePage}", cancellationToken)));
         }
 
+        handOvers.Add(AgentUpMs(daemon) - windows[0].InitMs);
+
         return new Section("kestrel, the agent")
             .Add("size of the program", "MB", [bytes / Megabyte], FileAim)
+            .Add("kernel runs /init → agent answers", "ms", handOvers, HandOverAim)
             .Add("resident memory of PID 1 in an idle guest (VmRSS)", "MB", windows.Select(window => window.ResidentBytes / Megabyte), MemoryAim)
             .Add("of that, not backed by a file (RssAnon)", "MB", windows.Select(window => window.AnonymousBytes / Megabyte))
             .Add("most that it ever was (VmHWM)", "MB", windows.Select(window => window.PeakBytes / Megabyte))
@@ -36,15 +42,29 @@ internal static class GuestFigure
                 $"The guest had been up for {windows[0].UptimeSeconds:0} s when the first ended.");
     }
 
+    /// <summary>Milliseconds since the start of the kernel at which the agent said that it answers; it says so on the console.</summary>
+    private static double AgentUpMs(BenchDaemon daemon)
+    {
+        var log = Directory.GetFiles(daemon.LogDirectory, "console.log", SearchOption.AllDirectories).Single();
+        var match = UpLine().Match(File.ReadAllText(log));
+        return match.Success ? double.Parse(match.Groups["ms"].ValueSpan, CultureInfo.InvariantCulture) : throw new IOException($"The agent never said in {log} that it is up.");
+    }
+
+    [GeneratedRegex("up after (?<ms>[0-9]+) ms", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex UpLine();
+
+    [GeneratedRegex(@"\[ *(?<seconds>[0-9.]+)\] Run /init", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex InitLine();
+
     /// <summary>One answer of the idle guest's page.</summary>
-    private sealed record Window(double BusyPercent, long ResidentBytes, long AnonymousBytes, long PeakBytes, long UsedBytes, double UptimeSeconds)
+    private sealed record Window(double BusyPercent, long ResidentBytes, long AnonymousBytes, long PeakBytes, long UsedBytes, double UptimeSeconds, double InitMs)
     {
         public static Window Parse(string page)
         {
             var parts = page.Split($"{BenchPlugin.IdleSeparator}\n");
-            if (parts.Length != 4)
+            if (parts.Length != 5)
             {
-                throw new IOException($"The idle guest's page has {parts.Length} parts instead of 4: {page}");
+                throw new IOException($"The idle guest's page has {parts.Length} parts instead of 5: {page}");
             }
 
             var facts = parts[2];
@@ -54,7 +74,8 @@ internal static class GuestFigure
                 ProcFile.Kilobytes(facts, "RssAnon") * 1024,
                 ProcFile.Kilobytes(facts, "VmHWM") * 1024,
                 (ProcFile.Kilobytes(facts, "MemTotal") - ProcFile.Kilobytes(facts, "MemAvailable")) * 1024,
-                double.Parse(parts[3].Split(' ')[0], CultureInfo.InvariantCulture));
+                double.Parse(parts[3].Split(' ')[0], CultureInfo.InvariantCulture),
+                double.Parse(InitLine().Match(parts[4]).Groups["seconds"].ValueSpan, CultureInfo.InvariantCulture) * 1000);
         }
     }
 }

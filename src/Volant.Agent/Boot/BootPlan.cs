@@ -19,6 +19,12 @@ internal sealed record BootPlan
     /// <summary>Host name.</summary>
     public string Hostname { get; private init; } = DefaultHostname;
 
+    /// <summary>Where the manifest lies when <see cref="Manifest"/> is <see cref="BootKeys.InInitrd"/>.</summary>
+    public string ManifestFile { get; init; } = BootKeys.ManifestFile;
+
+    /// <summary>The root disk to change over to; null to stay in the initramfs.</summary>
+    public RootPlan? Root { get; private init; }
+
     /// <summary>Network configuration to apply; null for none.</summary>
     public IpArgument? Network { get; private init; }
 
@@ -27,6 +33,9 @@ internal sealed record BootPlan
 
     /// <summary>Where to listen on TCP; null for nowhere.</summary>
     public IPEndPoint? Api { get; private init; }
+
+    /// <summary>Whether the agent waits for its identity before it serves anything.</summary>
+    public bool IsGated { get; private init; }
 
     /// <summary>What is wrong with the line, one sentence each.</summary>
     public IReadOnlyList<string> Problems { get; private init; } = [];
@@ -38,18 +47,15 @@ internal sealed record BootPlan
         var problems = new List<string>();
         var ip = values.GetValueOrDefault(BootKeys.Ip);
         var network = ReadNetwork(ip, problems);
-        if (values.TryGetValue(BootKeys.Boot, out var boot) && boot is "rootfs")
-        {
-            problems.Add("The boot argument volant.boot=rootfs is not supported by this agent; it runs from the initramfs.");
-        }
-
         return new BootPlan
         {
             Manifest = values.GetValueOrDefault(BootKeys.Manifest),
+            Root = RootPlan.Read(values, problems),
             Hostname = ReadHostname(values.GetValueOrDefault(BootKeys.Hostname) ?? network?.Hostname ?? values.GetValueOrDefault(BootKeys.Plugin), problems),
-            Network = network is { Dhcp: false } ? network : null,
+            Network = network,
             NameServers = ReadNameServers(ip),
             Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
+            IsGated = ReadGate(values.GetValueOrDefault(BootKeys.Gate), problems),
             Problems = problems,
         };
     }
@@ -67,11 +73,6 @@ internal sealed record BootPlan
             return null;
         }
 
-        if (argument.Dhcp)
-        {
-            problems.Add($"The boot argument 'ip={text}' asks for DHCP, which this agent does not do; the guest has no address unless its kernel got one.");
-        }
-
         return argument;
     }
 
@@ -82,13 +83,27 @@ internal sealed record BootPlan
             return DefaultHostname;
         }
 
-        if (name.Length is > 0 and <= MaxHostname && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_'))
+        if (IsHostname(name))
         {
             return name;
         }
 
         problems.Add($"The host name '{name}' is not 1 to {MaxHostname} letters, digits, '-', '.' and '_'; the guest is called '{DefaultHostname}'.");
         return DefaultHostname;
+    }
+
+    /// <summary>Whether a text can be a host name.</summary>
+    internal static bool IsHostname(string name) => name.Length is > 0 and <= MaxHostname && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
+
+    private static bool ReadGate(string? gate, List<string> problems)
+    {
+        if (gate is not (null or "open" or "closed"))
+        {
+            // Open would be the mistake that cannot be undone.
+            problems.Add($"The boot argument {BootKeys.Gate}={gate} must be 'open' or 'closed'; it counts as closed.");
+        }
+
+        return gate is not (null or "open");
     }
 
     private static IPAddress[] ReadNameServers(string? ip)

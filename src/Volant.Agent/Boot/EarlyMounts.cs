@@ -14,22 +14,35 @@ internal static class EarlyMounts
     /// <returns>What went wrong, one sentence each.</returns>
     public static IReadOnlyList<string> MountFirst() => MountEach(
     [
-        new("proc", "/proc", "proc", Plain, null),
+        // Each mount of proc is a new one, so the kernel would not refuse a second.
+        .. File.Exists("/proc/mounts") ? [] : new Entry[] { new("proc", "/proc", "proc", Plain, null) },
         new("sysfs", "/sys", "sysfs", Plain, null),
         new("devtmpfs", "/dev", "devtmpfs", MountOptions.NoSetUserId | MountOptions.NoExecute, "mode=0755"),
     ]);
 
-    /// <summary>The rest. Not every kernel has control groups; their absence is no problem.</summary>
+    /// <summary>Where programs keep what lives as long as the guest: /run.</summary>
+    /// <returns>What went wrong, one sentence each.</returns>
+    public static IReadOnlyList<string> MountRun() =>
+        MountEach([new("tmpfs", "/run", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=0755")]);
+
+    /// <summary>The rest. What is mounted already stays; not every kernel has control groups, and their absence is no problem.</summary>
     /// <returns>What went wrong, one sentence each.</returns>
     public static IReadOnlyList<string> MountRest()
     {
-        var problems = MountEach(
+        var mounted = MountTable.Read().Select(mount => mount.Target).ToHashSet(StringComparer.Ordinal);
+        List<string> problems =
         [
-            new("devpts", "/dev/pts", "devpts", MountOptions.NoSetUserId | MountOptions.NoExecute, "gid=5,mode=620,ptmxmode=666"),
-            new("tmpfs", "/dev/shm", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=1777"),
-            new("tmpfs", "/run", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=0755"),
-            new("tmpfs", "/tmp", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=1777"),
-        ]);
+            .. mounted.Contains("/run") ? [] : MountRun(),
+            .. MountEach(
+            [
+                .. new Entry[]
+                {
+                    new("devpts", "/dev/pts", "devpts", MountOptions.NoSetUserId | MountOptions.NoExecute, "gid=5,mode=620,ptmxmode=666"),
+                    new("tmpfs", "/dev/shm", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=1777"),
+                    new("tmpfs", "/tmp", "tmpfs", MountOptions.NoSetUserId | MountOptions.NoDevices, "mode=1777"),
+                }.Where(entry => !mounted.Contains(entry.Target)),
+            ]),
+        ];
         _ = MountEach([new("cgroup2", "/sys/fs/cgroup", "cgroup2", Plain, null)]);
         Link("/dev/fd", "/proc/self/fd");
         Link("/dev/stdin", "/proc/self/fd/0");

@@ -1,6 +1,5 @@
 using System.ComponentModel;
 using System.Net;
-using System.Text;
 using Volant.Contracts.Boot;
 using Volant.Linux.Networking;
 
@@ -9,9 +8,6 @@ namespace Volant.Agent.Boot;
 /// <summary>Applies <c>ip=</c> as a kernel with IP_PNP would; most distribution kernels have none. Applying it twice does no harm.</summary>
 internal sealed class GuestNetwork(TimeProvider clock)
 {
-    private const string ResolverFile = "/etc/resolv.conf";
-    private const string KernelResolverFile = "/proc/net/pnp";
-
     private static readonly TimeSpan DeviceWait = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan DevicePoll = TimeSpan.FromMilliseconds(5);
 
@@ -62,33 +58,8 @@ internal sealed class GuestNetwork(TimeProvider clock)
         }
     }
 
-    /// <summary>Writes resolv.conf from the name servers of the boot, unless the image brings its own. Best effort.</summary>
-    public static void WriteResolver(IReadOnlyList<IPAddress> servers)
-    {
-        try
-        {
-            if (new FileInfo(ResolverFile) is { Exists: true, Length: > 0 })
-            {
-                return;
-            }
-
-            var text = servers.Count > 0
-                ? string.Concat(servers.Select(server => $"nameserver {server}\n"))
-                : File.Exists(KernelResolverFile) ? File.ReadAllText(KernelResolverFile) : string.Empty;
-            if (text.Contains("nameserver", StringComparison.Ordinal))
-            {
-                Directory.CreateDirectory("/etc");
-                File.WriteAllText(ResolverFile, text, Encoding.ASCII);
-            }
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // A read-only image has decided for itself.
-        }
-    }
-
     /// <summary>The interface of that name, else the first that is real Ethernet: names depend on the order in which drivers load.</summary>
-    private async Task<NetworkLink?> FindAsync(Netlink netlink, string? name, CancellationToken cancellationToken)
+    public async Task<NetworkLink?> FindAsync(Netlink netlink, string? name, CancellationToken cancellationToken)
     {
         var start = clock.GetTimestamp();
         while (true)

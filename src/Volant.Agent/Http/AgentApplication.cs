@@ -1,25 +1,25 @@
-using System.Globalization;
-using System.Text.Json;
+using System.Collections.Frozen;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Volant.Agent.Identity;
+using Volant.Agent.Transport;
 using Volant.Agent.Workloads;
-using Volant.Contracts;
 using Volant.Contracts.Api;
 
 namespace Volant.Agent.Http;
 
-/// <summary>Every request of the agent: its own few routes (/healthz, /v1/agent/, /v1/logs), everything else is the workload's.</summary>
-/// <param name="status">What /healthz and /v1/agent/state tell.</param>
-/// <param name="logs">What the workload wrote.</param>
-/// <param name="workload">Takes the rest; null when there is no workload to speak of.</param>
-/// <param name="shutDown">Begins the orderly shutdown; must return at once.</param>
-internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassThrough? workload, Action<string> shutDown) : IHttpApplication<HttpContext>
+/// <summary>Every request of the agent: its own routes, everything else is the workload's.</summary>
+/// <param name="routes">Its own routes.</param>
+/// <param name="workload">Takes the rest; null when there is no workload that serves HTTP.</param>
+/// <param name="gate">While it is closed, nothing but what may bring it to open is served.</param>
+/// <param name="status">Says why there is no workload.</param>
+internal sealed class AgentApplication(IEnumerable<AgentRoute> routes, PassThrough? workload, Gate gate, AgentStatus status) : IHttpApplication<HttpContext>
 {
-    /// <summary>Longest wait of /v1/agent/state.</summary>
-    public static readonly TimeSpan LongestPoll = TimeSpan.FromSeconds(60);
-
     private const string OwnPrefix = "/v1/agent/";
+
+    private readonly FrozenDictionary<string, AgentRoute[]> _routes =
+        routes.GroupBy(route => route.Path, StringComparer.Ordinal).ToFrozenDictionary(path => path.Key, path => path.ToArray(), StringComparer.Ordinal);
 
     /// <inheritdoc/>
     public HttpContext CreateContext(IFeatureCollection contextFeatures) => new DefaultHttpContext(contextFeatures);
@@ -33,78 +33,44 @@ internal sealed class AgentApplication(AgentStatus status, LogRoutes logs, PassT
     public Task ProcessRequestAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? string.Empty;
+        if (_routes.TryGetValue(path, out var own))
+        {
+            return ServeAsync(context, own);
+        }
+
+        if (!gate.IsOpen)
+        {
+            return RefuseGatedAsync(context);
+        }
+
         return path switch
         {
-            "/healthz" => OnlyAsync("GET", context, () => AnswerAsync(context, 200, status.Current)),
-            "/v1/agent/state" => OnlyAsync("GET", context, () => StateAsync(context)),
-            "/v1/logs" => OnlyAsync("GET", context, () => logs.ListAsync(context)),
-            "/v1/logs/stream" => OnlyAsync("GET", context, () => logs.StreamAsync(context)),
-            "/v1/agent/shutdown" => OnlyAsync("POST", context, () => ShutDownAsync(context)),
             _ when path.StartsWith(OwnPrefix, StringComparison.Ordinal) =>
                 Problems.WriteAsync(context, 404, ErrorCodes.NotFound, $"The agent has no route {path}; it may be older than the caller."),
-            _ when workload is null =>
+            _ when workload is not null => workload.HandleAsync(context),
+            _ when status.Current.Workload.Status is WorkloadStatus.Failed =>
                 Problems.WriteAsync(context, 503, ErrorCodes.Unavailable, $"There is no workload. {status.Current.Workload.Message}".TrimEnd()),
-            _ => workload.HandleAsync(context),
+            _ => Problems.WriteAsync(context, 404, ErrorCodes.NotFound, "The workload serves no HTTP: its manifest has no 'workload.base_url'."),
         };
     }
 
-    private static Task OnlyAsync(string method, HttpContext context, Func<Task> handle)
+    private Task ServeAsync(HttpContext context, AgentRoute[] own)
     {
-        if (context.Request.Method == method || (method == "GET" && context.Request.Method == "HEAD"))
+        var method = context.Request.Method;
+        if (Array.Find(own, route => route.Method == method || (route.Method == "GET" && method == "HEAD")) is not { } found)
         {
-            return handle();
+            context.Response.Headers.Allow = string.Join(", ", own.Select(route => route.Method));
+            return Problems.WriteAsync(context, 405, ErrorCodes.InvalidRequest, $"{context.Request.Path} takes {context.Response.Headers.Allow}, not {method}.");
         }
 
-        context.Response.Headers.Allow = method;
-        return Problems.WriteAsync(context, 405, ErrorCodes.InvalidRequest, $"{context.Request.Path} takes {method}, not {context.Request.Method}.");
-    }
-
-    private static async Task AnswerAsync(HttpContext context, int code, AgentState state)
-    {
-        var body = JsonSerializer.SerializeToUtf8Bytes(state, ContractsJson.Default.AgentState);
-        context.Response.StatusCode = code;
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = body.Length;
-        if (context.Request.Method != "HEAD")
+        if (found.Traits.HasFlag(RouteTraits.HostOnly) && context.Features.Get<HostChannel>() is null)
         {
-            await context.Response.Body.WriteAsync(body, context.RequestAborted);
-        }
-    }
-
-    private async Task StateAsync(HttpContext context)
-    {
-        if (!TryNumber(context, "since", out var since) || !TryNumber(context, "timeout_ms", out var timeout))
-        {
-            await Problems.WriteAsync(context, 400, ErrorCodes.InvalidRequest, "'since' and 'timeout_ms' must be whole numbers of at least 0.");
-            return;
+            return Problems.WriteAsync(context, 403, ErrorCodes.Forbidden, $"{context.Request.Path} is for the host alone, over the guest channel.");
         }
 
-        var limit = TimeSpan.FromMilliseconds(Math.Min(timeout, (long)LongestPoll.TotalMilliseconds));
-        try
-        {
-            await AnswerAsync(context, 200, await status.WaitAsync(since, limit, context.RequestAborted));
-        }
-        catch (OperationCanceledException)
-        {
-            // The caller left.
-        }
+        return gate.IsOpen || found.Traits.HasFlag(RouteTraits.Ungated) ? found.Handle(context) : RefuseGatedAsync(context);
     }
 
-    private async Task ShutDownAsync(HttpContext context)
-    {
-        await AnswerAsync(context, 202, status.Current);
-        await context.Response.CompleteAsync();
-        shutDown("the host asked for it");
-    }
-
-    private static bool TryNumber(HttpContext context, string name, out long number)
-    {
-        number = 0;
-        return context.Request.Query[name] switch
-        {
-            [] => true,
-            [var text] => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number),
-            _ => false,
-        };
-    }
+    private static Task RefuseGatedAsync(HttpContext context) => Problems.WriteAsync(
+        context, 503, ErrorCodes.Unavailable, "The guest waits for its identity: it was started to be copied, or is a copy. The host opens it with POST /v1/agent/identify.");
 }

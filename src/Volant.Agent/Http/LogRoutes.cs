@@ -22,6 +22,9 @@ internal sealed class LogRoutes(OutputLog log, TimeProvider clock)
     private const int BatchLines = 256;
     private const string LineDocuments = "application/x-ndjson";
 
+    /// <summary>The routes.</summary>
+    public IEnumerable<AgentRoute> Routes => [new("GET", "/v1/logs", ListAsync), new("GET", "/v1/logs/stream", StreamAsync)];
+
     /// <summary>The kept lines as an array, or one JSON document per line when the caller accepts <c>application/x-ndjson</c>.</summary>
     /// <remarks>Query: <c>tail</c>, most lines; <c>since</c>, a time of RFC 3339 or the id of the last line seen.</remarks>
     public async Task ListAsync(HttpContext context)

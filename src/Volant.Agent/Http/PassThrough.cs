@@ -4,17 +4,20 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 
 namespace Volant.Agent.Http;
 
 /// <summary>Passes a request on to the workload and its answer back: bodies streamed both ways at once, nothing buffered, nothing followed.</summary>
-internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, TimeProvider clock)
+/// <remarks>An action of the manifest is found at its method and path, and at that path under /v1, too; its time limit is the manifest's (contract §9).</remarks>
+internal sealed class PassThrough(WorkloadTarget target, IReadOnlyCollection<ManifestAction> actions, AgentStatus status, TimeProvider clock)
 {
     /// <summary>Longest wait for the head of an answer, counted from the last byte of the request that was sent.</summary>
     public static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(120);
 
     private const int CopySize = 16 * 1024;
     private const int ChunkHeadSize = 8;
+    private const string VersionPrefix = "/v1";
 
     private static ReadOnlySpan<byte> ChunkEnd => "\r\n"u8;
 
@@ -30,6 +33,9 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
 
         var webSocket = WebSocketRequest.From(context);
         var path = RequestHead.PathOf(context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget);
+        var action = path is null ? null : Find(context.Request.Method, path.Split('?')[0]);
+        var limit = action?.TimeoutMs is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : HeadTimeout;
+        path = action is not null && path!.StartsWith(VersionPrefix + action.Path!.Split('?')[0], StringComparison.Ordinal) ? path[VersionPrefix.Length..] : path;
         var isConnect = HttpMethods.IsConnect(context.Request.Method) && webSocket is null;
         var shape = path is null || isConnect ? default : ShapeOf(context, path, webSocket);
         if (path is null || isConnect || RequestHead.Write(target, shape, context.Request.Headers) is not { } head)
@@ -38,7 +44,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
             return;
         }
 
-        using var patience = new CancellationTokenSource(HeadTimeout, clock);
+        using var patience = new Patience(limit, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, context.RequestAborted);
         try
         {
@@ -60,7 +66,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
         }
         catch (OperationCanceledException)
         {
-            await Problems.WriteAsync(context, 504, ErrorCodes.Timeout, $"The workload did not answer within {HeadTimeout.TotalSeconds} s.");
+            await Problems.WriteAsync(context, 504, ErrorCodes.Timeout, $"The workload did not answer within {limit.TotalSeconds} s.");
         }
         catch (IOException e)
         {
@@ -82,7 +88,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
     }
 
     private static async Task ExchangeAsync(
-        HttpContext context, WorkloadConnection connection, RequestShape shape, CancellationTokenSource patience, CancellationToken cancellationToken)
+        HttpContext context, WorkloadConnection connection, RequestShape shape, Patience patience, CancellationToken cancellationToken)
     {
         using var answered = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
         var upload = shape.IsChunked || shape.Length > 0
@@ -92,7 +98,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
         {
             // An answer may come before the whole request was sent, and ends the exchange.
             var head = await connection.ReadHeadAsync(cancellationToken);
-            patience.CancelAfter(Timeout.InfiniteTimeSpan);
+            patience.Meet();
             await AnswerAsync(context, head, connection.Body(head, shape.Method));
         }
         finally
@@ -103,10 +109,10 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
     }
 
     private static async Task SwitchAsync(
-        HttpContext context, WorkloadConnection connection, WebSocketRequest webSocket, CancellationTokenSource patience, CancellationToken cancellationToken)
+        HttpContext context, WorkloadConnection connection, WebSocketRequest webSocket, Patience patience, CancellationToken cancellationToken)
     {
         var head = await connection.ReadHeadAsync(cancellationToken);
-        patience.CancelAfter(Timeout.InfiniteTimeSpan);
+        patience.Meet();
         if (head.Status == 101)
         {
             await webSocket.AcceptAsync(context, head, connection);
@@ -147,7 +153,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
     }
 
     private static async Task UploadAsync(
-        HttpContext context, WorkloadConnection connection, RequestShape shape, CancellationTokenSource patience, CancellationToken cancellationToken)
+        HttpContext context, WorkloadConnection connection, RequestShape shape, Patience patience, CancellationToken cancellationToken)
     {
         var buffer = new byte[ChunkHeadSize + CopySize + ChunkEnd.Length];
         try
@@ -169,7 +175,7 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
                     return;
                 }
 
-                Extend(patience);
+                patience.Extend();
             }
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
@@ -188,13 +194,37 @@ internal sealed class PassThrough(WorkloadTarget target, AgentStatus status, Tim
         return buffer.AsMemory(start, head.Length + count + ChunkEnd.Length);
     }
 
-    private static void Extend(CancellationTokenSource patience)
+    private ManifestAction? Find(string method, string path)
     {
-        if (patience.IsCancellationRequested)
+        foreach (var action in actions)
         {
-            return;
+            var own = action.Path!.Split('?')[0];
+            if (action.Method == method && (path == own || (path.Length == VersionPrefix.Length + own.Length && path.StartsWith(VersionPrefix, StringComparison.Ordinal) && path.EndsWith(own, StringComparison.Ordinal))))
+            {
+                return action;
+            }
         }
 
-        patience.CancelAfter(HeadTimeout);
+        return null;
+    }
+
+    /// <summary>Runs out unless the head of an answer comes; begins anew with every part of the request that is sent.</summary>
+    private sealed class Patience(TimeSpan limit, TimeProvider clock) : IDisposable
+    {
+        private readonly CancellationTokenSource _source = new(limit, clock);
+
+        public CancellationToken Token => _source.Token;
+
+        public void Meet() => _source.CancelAfter(Timeout.InfiniteTimeSpan);
+
+        public void Extend()
+        {
+            if (!_source.IsCancellationRequested)
+            {
+                _source.CancelAfter(limit);
+            }
+        }
+
+        public void Dispose() => _source.Dispose();
     }
 }

@@ -36,7 +36,7 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
                 if (VirtioPort.Find() is { } device)
                 {
                     await using var port = VirtioPort.Open(device);
-                    var link = new SerialLink(port, stream => http2.Push(new StreamConnection(stream, http2)), clock);
+                    var link = new SerialLink(port, stream => http2.Push(new StreamConnection(stream, http2) { IsHostChannel = true }), clock);
                     await link.RunAsync(cancellationToken);
                 }
             }
@@ -62,7 +62,8 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
             using var listener = VsockSocket.Listen(GuestLink.VsockPort);
             while (await listener.AcceptAsync(cancellationToken) is { } accepted)
             {
-                http2.Push(new StreamConnection(accepted.Stream, http2));
+                // A program in the guest reaches the port by its own address, or by that of the loopback.
+                http2.Push(new StreamConnection(accepted.Stream, http2) { IsHostChannel = accepted.PeerCid == VsockSocket.HostCid });
             }
         }
         catch (Win32Exception e)

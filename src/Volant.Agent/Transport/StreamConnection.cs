@@ -39,6 +39,12 @@ internal sealed class StreamConnection : DefaultConnectionContext, IConnectionIn
     /// <summary>A point-to-point link has no idle time-out.</summary>
     public bool HasInherentKeepAlive { get; init; } = true;
 
+    /// <summary>Whether the host is at the other end, and nobody else can be.</summary>
+    public bool IsHostChannel
+    {
+        init => Features.Set(value ? new HostChannel() : null);
+    }
+
     /// <inheritdoc/>
     public override void Abort(ConnectionAbortedException abortReason) => Close();
 
@@ -91,3 +97,6 @@ internal sealed class StreamConnection : DefaultConnectionContext, IConnectionIn
         }
     }
 }
+
+/// <summary>Feature of a connection, and of every request on it, that comes from the host over the guest channel.</summary>
+internal sealed class HostChannel;

@@ -20,6 +20,7 @@ internal sealed class AgentStatus(TimeProvider clock)
     private readonly List<string> _notes = [];
     private Entry _entry = new(1, new WorkloadState { Status = WorkloadStatus.Starting }, "It has not been started yet.");
     private TaskCompletionSource _changed = NewSignal();
+    private bool _isGated;
 
     /// <summary>The state now.</summary>
     public AgentState Current
@@ -39,6 +40,25 @@ internal sealed class AgentStatus(TimeProvider clock)
         lock (_gate)
         {
             _notes.Add(sentence);
+            Change_NeedsLock(_entry);
+        }
+    }
+
+    /// <summary>Tells whether the guest waits for its identity.</summary>
+    public void SetGated(bool isGated)
+    {
+        lock (_gate)
+        {
+            _isGated = isGated;
+            Change_NeedsLock(_entry);
+        }
+    }
+
+    /// <summary>Something that readers see beside the workload has changed, such as the guest's address.</summary>
+    public void Refresh()
+    {
+        lock (_gate)
+        {
             Change_NeedsLock(_entry);
         }
     }
@@ -105,13 +125,15 @@ internal sealed class AgentStatus(TimeProvider clock)
 
     private AgentState Describe_NeedsLock()
     {
-        var isReady = _entry.Workload.Status == WorkloadStatus.Running && _entry.Problem is null;
-        var message = string.Join(' ', _entry.Problem is { } problem && !isReady ? [.. _notes, problem] : _notes);
+        var problem = _isGated ? "The guest waits for its identity." : _entry.Problem;
+        var isReady = _entry.Workload.Status == WorkloadStatus.Running && problem is null;
+        var message = string.Join(' ', problem is not null && !isReady ? [.. _notes, problem] : _notes);
         return new AgentState
         {
             Revision = _entry.Version,
             Status = "ok",
             Ready = isReady,
+            Gated = _isGated ? true : null,
             Version = GuestFacts.AgentVersion,
             Hostname = GuestFacts.Hostname,
             Kernel = GuestFacts.Kernel,

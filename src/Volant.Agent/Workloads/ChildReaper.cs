@@ -15,15 +15,18 @@ internal sealed class ChildReaper
     private const int StackSize = 128 * 1024;
 
     private readonly bool _reapsAll;
+    private readonly Action<int>? _place;
     private readonly object _gate = new();
     private readonly Dictionary<int, TaskCompletionSource<ProcessExit>> _children = [];
     private long _spawned;
 
     /// <summary>Starts to collect.</summary>
     /// <param name="reapsAll">Whether every child of this process is collected, known or not: for PID 1 only.</param>
-    public ChildReaper(bool reapsAll)
+    /// <param name="place">Is given each new child before it can be reaped, to put it where it belongs.</param>
+    public ChildReaper(bool reapsAll, Action<int>? place = null)
     {
         _reapsAll = reapsAll;
+        _place = place;
         if (reapsAll)
         {
             new Thread(CollectAll, StackSize) { IsBackground = true, Name = "reaper" }.Start();
@@ -42,6 +45,7 @@ internal sealed class ChildReaper
             _children.Add(pid, exit);
             _spawned++;
             Monitor.Pulse(_gate);
+            _place?.Invoke(pid);
         }
 
         if (!_reapsAll)

@@ -1,10 +1,16 @@
+using System.Globalization;
+using System.Net;
 using Volant.Agent.Http;
 using Volant.Contracts.Manifests;
 
 namespace Volant.Agent.Workloads;
 
-/// <summary>Finds out whether the workload serves: GET of the manifest's health check, or a TCP connection when there is none.</summary>
-internal sealed class HealthProbe(WorkloadTarget target, HealthCheck? check, TimeProvider clock)
+/// <summary>Finds out whether the workload is ready, as the manifest's health check says; without one it is when its address accepts a connection, or when it runs.</summary>
+/// <param name="target">The workload; null when it serves no HTTP.</param>
+/// <param name="check">The health check.</param>
+/// <param name="run">Runs the command of a health check: null when it exits with 0, else what it did instead. Ends it when cancelled.</param>
+/// <param name="clock">Clock of pauses and limits.</param>
+internal sealed class HealthProbe(WorkloadTarget? target, HealthCheck? check, Func<IReadOnlyList<string>, CancellationToken, Task<string?>> run, TimeProvider clock)
 {
     private const int DefaultTimeoutMs = 2000;
     private const int MaxDrained = 64 * 1024;
@@ -12,6 +18,15 @@ internal sealed class HealthProbe(WorkloadTarget target, HealthCheck? check, Tim
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan HealthyPause = TimeSpan.FromSeconds(5);
+
+    private readonly WorkloadTarget? _connect = check?.Port is { } port ? At(port) : target;
+
+    private string Name => check switch
+    {
+        { Endpoint: { } endpoint } => $"GET {target?.BasePath}{endpoint}",
+        { Command: { } command } => $"'{string.Join(' ', command)}'",
+        _ => $"connect {_connect?.Address}",
+    };
 
     /// <summary>Probes until cancelled, every 50 ms to 1 s while it fails and every 5 s while it passes.</summary>
     /// <param name="report">Is told the outcome of each probe, see <see cref="ProbeAsync"/>.</param>
@@ -45,8 +60,18 @@ internal sealed class HealthProbe(WorkloadTarget target, HealthCheck? check, Tim
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
-            using var connection = await WorkloadConnection.OpenAsync(target, clock, either.Token);
-            return check?.Endpoint is { } endpoint ? await GetAsync(connection, endpoint, either.Token) : null;
+            if (check?.Command is { } command)
+            {
+                return await run(command, either.Token) is { } outcome ? $"The health check {Name} {outcome}." : null;
+            }
+
+            if (_connect is null)
+            {
+                return null;
+            }
+
+            using var connection = await WorkloadConnection.OpenAsync(_connect, clock, either.Token);
+            return check?.Endpoint is { } endpoint ? await GetAsync(connection, _connect, endpoint, either.Token) : null;
         }
         catch (OperationCanceledException)
         {
@@ -58,16 +83,20 @@ internal sealed class HealthProbe(WorkloadTarget target, HealthCheck? check, Tim
         }
     }
 
-    private string Name => check?.Endpoint is { } endpoint ? $"GET {target.BasePath}{endpoint}" : $"connect {target.Address}";
-
-    private async Task<string?> GetAsync(WorkloadConnection connection, string endpoint, CancellationToken cancellationToken)
+    private static WorkloadTarget At(int port)
     {
-        var request = $"GET {target.BasePath}{endpoint} HTTP/1.1\r\nHost: {target.Authority}\r\nUser-Agent: kestrel\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+        var address = new IPEndPoint(IPAddress.Loopback, port);
+        return new WorkloadTarget(address, address.ToString(), string.Empty);
+    }
+
+    private async Task<string?> GetAsync(WorkloadConnection connection, WorkloadTarget to, string endpoint, CancellationToken cancellationToken)
+    {
+        var request = $"GET {to.BasePath}{endpoint} HTTP/1.1\r\nHost: {to.Authority}\r\nUser-Agent: kestrel\r\nAccept: */*\r\nConnection: close\r\n\r\n";
         await connection.WriteAsync(System.Text.Encoding.UTF8.GetBytes(request), cancellationToken);
         var head = await connection.ReadHeadAsync(cancellationToken);
         if (head.Status is < 200 or > 399)
         {
-            return $"The health check {Name} answered {head.Status}.";
+            return string.Create(CultureInfo.InvariantCulture, $"The health check {Name} answered {head.Status}.");
         }
 
         // Hanging up in the middle of an answer fills the workload's log with complaints.

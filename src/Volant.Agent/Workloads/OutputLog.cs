@@ -38,13 +38,19 @@ internal sealed class OutputLog
     public OutputLog(TimeProvider clock)
     {
         _clock = clock;
+        Renew();
+    }
+
+    /// <summary>Tells the numbers of this boot from those of any other.</summary>
+    public string Epoch { get; private set; } = string.Empty;
+
+    /// <summary>Gives the numbers another epoch: those of a restored guest are not those of the machine that it was copied from.</summary>
+    public void Renew()
+    {
         Span<byte> epoch = stackalloc byte[EpochBytes];
         KernelRandom.Fill(epoch);
         Epoch = Convert.ToHexStringLower(epoch);
     }
-
-    /// <summary>Tells the numbers of this boot from those of any other.</summary>
-    public string Epoch { get; }
 
     /// <summary>Adds a line, which ends with a line feed.</summary>
     public void Add(bool isError, byte[] text)

@@ -1,50 +1,21 @@
 using System.ComponentModel;
 using System.Globalization;
 using Volant.Contracts.Api;
-using Volant.Contracts.Manifests;
 using Volant.Linux.Kernel;
 using Volant.Linux.Processes;
 
 namespace Volant.Agent.Workloads;
 
-/// <summary>What to run.</summary>
-/// <param name="Entrypoint">Program and arguments.</param>
-/// <param name="WorkingDirectory">Absolute directory.</param>
-/// <param name="Environment">The whole environment.</param>
-internal sealed record WorkloadCommand(IReadOnlyList<string> Entrypoint, string WorkingDirectory, IReadOnlyList<string> Environment)
-{
-    private const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-    /// <summary>The command of a valid manifest; its own variables win over the basic ones.</summary>
-    public static WorkloadCommand From(PluginManifest manifest)
-    {
-        var workload = manifest.Workload ?? throw new FormatException("The manifest has no workload.");
-        var variables = new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["PATH"] = DefaultPath,
-            ["HOME"] = Directory.Exists("/root") ? "/root" : "/",
-            ["VOLANT_PLUGIN"] = manifest.Name ?? string.Empty,
-            ["VOLANT_RUNTIME"] = manifest.Runtime ?? string.Empty,
-            ["VOLANT_VERSION"] = manifest.Version ?? string.Empty,
-        };
-        foreach (var (name, value) in workload.Env ?? new Dictionary<string, string>(StringComparer.Ordinal))
-        {
-            variables[name] = value;
-        }
-
-        return new WorkloadCommand(workload.Entrypoint ?? [], workload.Workdir ?? "/", [.. variables.Select(v => $"{v.Key}={v.Value}")]);
-    }
-}
-
 /// <summary>Keeps the workload running: starts it, watches its health, starts it again after a growing pause, stops it in the end.</summary>
 internal sealed class WorkloadSupervisor(
-    WorkloadCommand command, HealthProbe probe, ChildReaper reaper, AgentStatus status, ConsoleLog console, OutputLog log, TimeProvider clock)
+    WorkloadCommand command, HealthProbe probe, ChildReaper reaper, AgentStatus status, ConsoleLog console, OutputLog log, TimeProvider clock, Func<long> outOfMemoryKills)
     : IDisposable
 {
     /// <summary>How long the workload may take to end after SIGTERM.</summary>
     public static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(5);
 
     private readonly Backoff _backoff = new(clock);
+    private volatile Child? _child;
     private OutputRelay? _output;
     private ProcessExit? _lastExit;
     private int _starts;
@@ -61,6 +32,9 @@ internal sealed class WorkloadSupervisor(
         Report(WorkloadStatus.Stopped, "It was stopped because the guest shuts down.");
     }
 
+    /// <summary>Passes a signal on to the workload; false when it does not run.</summary>
+    public bool Signal(int signal) => _child?.Signal(signal) is true;
+
     /// <inheritdoc/>
     public void Dispose() => _output?.Dispose();
 
@@ -72,6 +46,8 @@ internal sealed class WorkloadSupervisor(
             return;
         }
 
+        _child = child;
+        var killsBefore = outOfMemoryKills();
         Report(WorkloadStatus.Running, null, child.Pid);
         using (var run = CancellationTokenSource.CreateLinkedTokenSource(stopping))
         {
@@ -93,6 +69,7 @@ internal sealed class WorkloadSupervisor(
         var how = exit.Signal is { } signal
             ? string.Create(CultureInfo.InvariantCulture, $"The workload was ended by signal {signal}.")
             : string.Create(CultureInfo.InvariantCulture, $"The workload exited with code {exit.ExitCode}.");
+        how += outOfMemoryKills() > killsBefore ? " The guest had run out of memory; give the VM more." : string.Empty;
         await PauseAsync(WorkloadStatus.Backoff, how, stopping);
     }
 
@@ -117,6 +94,7 @@ internal sealed class WorkloadSupervisor(
                 WorkingDirectory = command.WorkingDirectory,
                 StandardOutput = _output.Output,
                 StandardError = _output.Error,
+                User = command.User,
             });
             _output.Start();
             return child;

@@ -16,7 +16,10 @@ internal sealed record ApiAddress(Uri Base, string? SocketPath, string Text)
     private const string UnixPrefix = "unix://";
 
     /// <summary>Whether what is sent stays on this host or is encrypted.</summary>
-    public bool IsPrivate => SocketPath is not null || Base.Scheme == Uri.UriSchemeHttps || IsLoopback(Base);
+    public bool IsPrivate => IsLocal || Base.Scheme == Uri.UriSchemeHttps;
+
+    /// <summary>Whether it is a socket or a loopback address; a tunnel may lead elsewhere from there.</summary>
+    public bool IsLocal => SocketPath is not null || IsLoopback(Base);
 
     /// <summary>Reads <c>http://host:port</c>, <c>https://host:port</c> (both perhaps with a path) or <c>unix:///path</c>.</summary>
     /// <exception cref="CliException">It is none of them.</exception>

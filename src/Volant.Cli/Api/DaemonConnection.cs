@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -29,8 +30,9 @@ internal sealed class DaemonConnection : IDisposable
     /// <param name="address">Where the daemon listens.</param>
     /// <param name="key">Value of <c>VOLANT_API_KEY</c>; null or blank sends none.</param>
     /// <param name="clock">Measures the time limits.</param>
-    /// <exception cref="CliException">The key holds a character that no header may hold.</exception>
-    public DaemonConnection(ApiAddress address, string? key, TimeProvider clock)
+    /// <param name="tls">Whom to trust over https.</param>
+    /// <exception cref="CliException">The key holds a character that no header may hold, or a file of <paramref name="tls"/> is bad.</exception>
+    public DaemonConnection(ApiAddress address, string? key, TimeProvider clock, TlsSettings tls)
     {
         _address = address;
         _clock = clock;
@@ -54,6 +56,11 @@ internal sealed class DaemonConnection : IDisposable
             ActivityHeadersPropagator = null,
             MaxResponseHeadersLength = 64,
         };
+        if (address.Base.Scheme == Uri.UriSchemeHttps)
+        {
+            _handler.SslOptions = tls.ToOptions();
+        }
+
         if (address.SocketPath is { } path)
         {
             _handler.ConnectCallback = (_, cancellationToken) => ConnectAsync(path, cancellationToken);
@@ -65,6 +72,12 @@ internal sealed class DaemonConnection : IDisposable
             _http.DefaultRequestHeaders.Add(KeyHeader, trimmedKey);
         }
     }
+
+    /// <summary>Whether the daemon is most likely on this host.</summary>
+    public bool IsLocal => _address.IsLocal;
+
+    /// <summary>Where it listens, as the user wrote it.</summary>
+    public string Address => _address.Text;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -89,7 +102,7 @@ internal sealed class DaemonConnection : IDisposable
         async Task<HttpResponseMessage> OpenBodyAsync(HttpRequestMessage sent, CancellationToken limit)
         {
             var response = await _http.SendAsync(sent, HttpCompletionOption.ResponseHeadersRead, limit);
-            if (response.IsSuccessStatusCode)
+            if (response.IsSuccessStatusCode || response.StatusCode == HttpStatusCode.SwitchingProtocols)
             {
                 return response;
             }
@@ -101,6 +114,49 @@ internal sealed class DaemonConnection : IDisposable
         }
     }
 
+    /// <summary>Opens a stream of server-sent events.</summary>
+    /// <param name="path">Path and query, relative to the base.</param>
+    /// <param name="lastId">Id to go on after; null for none.</param>
+    /// <param name="cancellationToken">Cancelled by the user.</param>
+    public async Task<HttpResponseMessage> OpenEventsAsync(string path, string? lastId, CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.TryAddWithoutValidation("Accept", "text/event-stream");
+        if (lastId is not null)
+        {
+            request.Headers.TryAddWithoutValidation("Last-Event-ID", lastId);
+        }
+
+        return await OpenAsync(request, VolantClient.ReadTimeout, cancellationToken);
+    }
+
+    /// <summary>Opens a WebSocket.</summary>
+    /// <param name="path">Path and query, relative to the base.</param>
+    /// <param name="cancellationToken">Cancelled by the user.</param>
+    public async Task<WebSocketConnection> UpgradeAsync(string path, CancellationToken cancellationToken)
+    {
+        var key = WebSocketConnection.NewKey();
+        using var request = new HttpRequestMessage(HttpMethod.Get, path) { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
+        request.Headers.TryAddWithoutValidation("Upgrade", "websocket");
+        request.Headers.TryAddWithoutValidation("Sec-WebSocket-Version", "13");
+        request.Headers.TryAddWithoutValidation("Sec-WebSocket-Key", key);
+        var response = await OpenAsync(request, VolantClient.ReadTimeout, cancellationToken);
+        try
+        {
+            var accepted = response.StatusCode == HttpStatusCode.SwitchingProtocols &&
+                response.Headers.TryGetValues("Sec-WebSocket-Accept", out var values) && values.SingleOrDefault() == WebSocketConnection.AcceptOf(key);
+            return accepted
+                ? new WebSocketConnection(response, await response.Content.ReadAsStreamAsync(cancellationToken), _clock, cause => Unreachable("broke the connection", cause))
+                : throw Unexpected(string.Create(CultureInfo.InvariantCulture, $"answered {(int)response.StatusCode} where a WebSocket was due; is there a proxy in between, or is it not volantd?"), cause: null);
+        }
+        catch
+        {
+            response.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Sends a request that must succeed.</summary>
     /// <exception cref="CliException">The daemon refused.</exception>
     public async Task<Reply> SucceedAsync(HttpRequestMessage request, TimeSpan timeout, CancellationToken cancellationToken)
@@ -109,11 +165,19 @@ internal sealed class DaemonConnection : IDisposable
         return (int)reply.Status is >= 200 and < 300 ? reply : throw Problems.ToException(reply, _address);
     }
 
+    /// <summary>The failure that an answer reports.</summary>
+    public CliException Refusal(Reply reply) => Problems.ToException(reply, _address);
+
     /// <summary>Reads the JSON of a successful answer.</summary>
     /// <exception cref="CliException">It is not JSON, or not what the contract says.</exception>
-    public Answer<T> Read<T>(Reply reply, JsonTypeInfo<T> type)
+    public Answer<T> Read<T>(Reply reply, JsonTypeInfo<T> type) => Read(ReadElement(reply), type);
+
+    /// <summary>Reads JSON that came in a stream.</summary>
+    /// <exception cref="CliException">It is not JSON, or not what the contract says.</exception>
+    public Answer<T> Read<T>(byte[] json, JsonTypeInfo<T> type) => Read(ParseElement(json), type);
+
+    private Answer<T> Read<T>(JsonElement json, JsonTypeInfo<T> type)
     {
-        var json = ReadElement(reply);
         try
         {
             return new Answer<T>(json.Deserialize(type) ?? throw new JsonException("null"), json);
@@ -134,9 +198,14 @@ internal sealed class DaemonConnection : IDisposable
             throw Unexpected(string.Create(CultureInfo.InvariantCulture, $"answered {(int)reply.Status} with {type} where JSON was due; is it volantd?"), cause: null);
         }
 
+        return ParseElement(reply.Body);
+    }
+
+    private JsonElement ParseElement(byte[] json)
+    {
         try
         {
-            return JsonElement.Parse(reply.Body);
+            return JsonElement.Parse(json);
         }
         catch (JsonException e)
         {

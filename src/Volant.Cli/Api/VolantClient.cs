@@ -21,7 +21,7 @@ internal sealed record VmChange(string Verb, TimeSpan? Grace, TimeSpan? Wait);
 
 /// <summary>The API by resource (contract §2). Names are checked by the caller: they become parts of paths.</summary>
 /// <remarks>Every method throws <see cref="CliException"/> for what the daemon refuses and for what never reaches it.</remarks>
-internal sealed class VolantClient(DaemonConnection connection, TimeProvider clock) : IDisposable
+internal sealed partial class VolantClient(DaemonConnection connection, TimeProvider clock) : IDisposable
 {
     /// <summary>Limit of a request that only reads.</summary>
     public static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(30);
@@ -36,6 +36,12 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
     public static readonly TimeSpan StallTimeout = TimeSpan.FromMinutes(2);
 
     private const int MaxListed = 100_000;
+
+    /// <summary>Whether the daemon is most likely on this host.</summary>
+    public bool IsLocal => connection.IsLocal;
+
+    /// <summary>Where it listens, as the user wrote it.</summary>
+    public string Address => connection.Address;
 
     /// <inheritdoc/>
     public void Dispose() => connection.Dispose();
@@ -112,19 +118,6 @@ internal sealed class VolantClient(DaemonConnection connection, TimeProvider clo
     {
         using var request = new HttpRequestMessage(HttpMethod.Delete, $"api/v1/vms/{name}");
         await connection.SucceedAsync(request, ChangeTimeout, cancellationToken);
-    }
-
-    /// <summary>Opens the workload's log as text.</summary>
-    /// <param name="name">VM.</param>
-    /// <param name="tail">Only so many lines of what there is; null for all.</param>
-    /// <param name="follow">Whether the body goes on with new lines until it is closed.</param>
-    /// <param name="cancellationToken">Cancelled by the user.</param>
-    public async Task<HttpResponseMessage> OpenLogsAsync(string name, int? tail, bool follow, CancellationToken cancellationToken = default)
-    {
-        var query = string.Create(CultureInfo.InvariantCulture, $"?follow={(follow ? "true" : "false")}{(tail is null ? string.Empty : $"&tail={tail}")}");
-        using var request = new HttpRequestMessage(HttpMethod.Get, $"api/v1/vms/{name}/logs{query}");
-        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/plain"));
-        return await connection.OpenAsync(request, ReadTimeout, cancellationToken);
     }
 
     /// <summary>The failure of a body that ended before its time.</summary>

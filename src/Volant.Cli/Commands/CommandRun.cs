@@ -16,11 +16,17 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     /// <summary>The surroundings.</summary>
     public CliHost Host => scope.Host;
 
-    /// <summary>Whether results are printed as JSON.</summary>
-    public bool Json { get; } = parsed.GetValue(scope.OutputOption) == "json";
+    /// <summary>How results are printed.</summary>
+    public OutputFormat Format { get; init; } = scope.FormatOf(parsed);
+
+    /// <summary>Whether results are printed as documents of the API.</summary>
+    public bool IsStructured => Format != OutputFormat.Table;
+
+    /// <summary>Whether only names are printed, and nothing is said but warnings and errors.</summary>
+    public bool Quiet { get; } = parsed.GetValue(scope.QuietOption);
 
     /// <summary>Standard error.</summary>
-    public Talk Talk { get; } = new(scope.Error, scope.Host);
+    public Talk Talk { get; } = new(scope.Error, scope.Host, parsed.GetValue(scope.QuietOption));
 
     /// <summary>The daemon; the connection is prepared at the first use, because most of the start-up time would be spent there.</summary>
     public VolantClient Client => _client ??= Connect();
@@ -31,11 +37,63 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     /// <summary>Prints a table as it fits the terminal.</summary>
     public void Print(TextTable table) => table.Write(Output, Screen.Of(Host));
 
+    /// <summary>Draws a table over the one that was drawn before, as far as the terminal has lines.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="drawn">Lines of the drawing before; 0 for none.</param>
+    /// <returns>Lines of this one.</returns>
+    public int Redraw(TextTable table, int drawn)
+    {
+        using var text = new StringWriter { NewLine = "\n" };
+        table.Write(text, Screen.Of(Host));
+        var lines = text.ToString().TrimEnd('\n').Split('\n');
+        var most = Math.Max(2, (Host.TerminalSize()?.Rows ?? int.MaxValue) - 1);
+        if (lines.Length > most)
+        {
+            lines = [.. lines[..(most - 1)], $"… and {lines.Length - most + 1} more"];
+        }
+
+        // Up to the first line of the last drawing; every line is cleared behind its text, and the rest of the screen at the end.
+        Output.Write(drawn > 0 ? $"\x1b[{drawn}A\r" : string.Empty);
+        Output.Write(string.Concat(lines.Select(line => $"{line}\x1b[K\n")));
+        Output.Write("\x1b[J");
+        Output.Flush();
+        return lines.Length;
+    }
+
     /// <summary>Prints one line of text, cleaned.</summary>
     public void PrintLine(string line) => Output.WriteLine(TerminalText.Clean(line));
 
-    /// <summary>Prints JSON of the API.</summary>
-    public void Print(JsonElement json) => JsonPrinter.Write(Output, json);
+    /// <summary>Prints lines of text, cleaned.</summary>
+    public void PrintLines(IEnumerable<string> lines)
+    {
+        foreach (var line in lines)
+        {
+            PrintLine(line);
+        }
+    }
+
+    /// <summary>Prints a document of the API.</summary>
+    public void Print(JsonElement json) => JsonPrinter.Write(Output, json, Format);
+
+    /// <summary>Prints one of several documents that come one after another, at once.</summary>
+    public void PrintItem(JsonElement json)
+    {
+        JsonPrinter.WriteItem(Output, json, Format);
+        Output.Flush();
+    }
+
+    /// <summary>Prints a document, or what <paramref name="table"/> makes of it.</summary>
+    public void Print(JsonElement json, Func<TextTable> table)
+    {
+        if (IsStructured)
+        {
+            Print(json);
+        }
+        else
+        {
+            Print(table());
+        }
+    }
 
     /// <summary>Does the same for each name, reports each failure, and goes on, unless the rest would fail the same way or the user has had enough.</summary>
     /// <returns>The exit code of the first failure; <see cref="ExitCodes.Ok"/> without one.</returns>
@@ -51,7 +109,7 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
             catch (CliException e) when (!e.IsDenied && e.ExitCode is not (ExitCodes.Unreachable or ExitCodes.Interrupted))
             {
                 Talk.EndProgress();
-                ErrorReport.Write(scope.Error, e, Json);
+                ErrorReport.Write(scope.Error, e, Format);
                 code = code == ExitCodes.Ok ? e.ExitCode : code;
             }
         }
@@ -62,15 +120,19 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
     private VolantClient Connect()
     {
         Host.CatchInterrupts();
-        var text = parsed.GetValue(scope.ApiOption);
-        text = string.IsNullOrWhiteSpace(text) ? Host.Environment("VOLANT_API_BASE") : text;
-        var address = ApiAddress.Parse(string.IsNullOrWhiteSpace(text) ? ApiAddress.Default : text);
+        var address = ApiAddress.Parse(scope.Setting(parsed, scope.ApiOption, "VOLANT_API_BASE") ?? ApiAddress.Default);
         var key = Host.Environment("VOLANT_API_KEY");
         if (!string.IsNullOrWhiteSpace(key) && !address.IsPrivate)
         {
-            Talk.Say($"Warning: VOLANT_API_KEY travels unencrypted to {address.Text}; use https, or a tunnel to a loopback address.");
+            Talk.Warn($"Warning: VOLANT_API_KEY travels unencrypted to {address.Text}; use https, or a tunnel to a loopback address.");
         }
 
-        return new VolantClient(new DaemonConnection(address, key, Host.Clock), Host.Clock);
+        var tls = scope.TlsOf(parsed);
+        if (tls.Insecure && address.Base.Scheme == Uri.UriSchemeHttps)
+        {
+            Talk.Warn($"Warning: the certificate of {address.Text} is not checked; anyone on the way can read and change everything, the key included.");
+        }
+
+        return new VolantClient(new DaemonConnection(address, key, Host.Clock, tls), Host.Clock);
     }
 }

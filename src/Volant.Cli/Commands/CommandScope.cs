@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Volant.Cli.Api;
 using Volant.Cli.Output;
 
 namespace Volant.Cli.Commands;
@@ -39,9 +40,24 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
     public Option<string?> OutputOption { get; } = new Option<string?>("--output", "-o")
     {
         Description = "How to print the result [default: table]",
-        HelpName = "table|json",
+        HelpName = "table|json|yaml",
         Recursive = true,
-    }.AcceptOnlyFromAmong("table", "json");
+    }.AcceptOnlyFromAmong("table", "json", "yaml");
+
+    /// <summary><c>--quiet</c>.</summary>
+    public Option<bool> QuietOption { get; } = new("--quiet", "-q") { Description = "Print names only, and say nothing but warnings and errors", Recursive = true };
+
+    /// <summary><c>--tls-ca</c>.</summary>
+    public Option<string?> TlsCaOption { get; } = TlsFile("--tls-ca", "Certificates (PEM) to trust in place of the system's [default: $VOLANT_TLS_CA]");
+
+    /// <summary><c>--tls-cert</c>.</summary>
+    public Option<string?> TlsCertOption { get; } = TlsFile("--tls-cert", "Own certificate (PEM) to show to volantd [default: $VOLANT_TLS_CERT]");
+
+    /// <summary><c>--tls-key</c>.</summary>
+    public Option<string?> TlsKeyOption { get; } = TlsFile("--tls-key", "Key (PEM) of --tls-cert, when it is not in the same file [default: $VOLANT_TLS_KEY]");
+
+    /// <summary><c>--tls-insecure</c>.</summary>
+    public Option<bool> TlsInsecureOption { get; } = new("--tls-insecure") { Description = "Do not check the certificate of volantd [default: $VOLANT_TLS_INSECURE]", Recursive = true, Hidden = true };
 
     /// <summary>Examples of a command; empty when it has none.</summary>
     public IReadOnlyList<string> ExamplesOf(Command command) => _examples.GetValueOrDefault(command) ?? [];
@@ -75,6 +91,33 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
         return command;
     }
 
+    /// <summary>How results are printed; a command's own <c>--output</c> stands before the one of all.</summary>
+    public OutputFormat FormatOf(ParseResult parsed) => (OwnOutput(parsed) ?? parsed.GetValue(OutputOption)) switch
+    {
+        "json" => OutputFormat.Json,
+        "yaml" => OutputFormat.Yaml,
+        _ => OutputFormat.Table,
+    };
+
+    /// <summary>A setting from its option, else from its variable; null when neither says anything.</summary>
+    public string? Setting(ParseResult parsed, Option<string?> option, string variable) =>
+        parsed.GetValue(option) is { } given && !string.IsNullOrWhiteSpace(given) ? given
+        : Host.Environment(variable) is { } set && !string.IsNullOrWhiteSpace(set) ? set : null;
+
+    /// <summary>What the user says about TLS.</summary>
+    public TlsSettings TlsOf(ParseResult parsed) => new(
+        Path(Setting(parsed, TlsCaOption, "VOLANT_TLS_CA")),
+        Path(Setting(parsed, TlsCertOption, "VOLANT_TLS_CERT")),
+        Path(Setting(parsed, TlsKeyOption, "VOLANT_TLS_KEY")),
+        parsed.GetValue(TlsInsecureOption) || Host.Environment("VOLANT_TLS_INSECURE") == "1");
+
+    private static string? OwnOutput(ParseResult parsed) =>
+        parsed.CommandResult.Command.Options.OfType<Option<string?>>().FirstOrDefault(option => option.Name == "--output") is { } own ? parsed.GetValue(own) : null;
+
+    private static Option<string?> TlsFile(string name, string description) => new(name) { Description = description, HelpName = "FILE", Recursive = true, Hidden = true };
+
+    private string? Path(string? file) => file is null ? null : System.IO.Path.GetFullPath(file, Host.WorkingDirectory);
+
     private async Task<int> RunAsync(ParseResult parsed, CommandBody body, CancellationToken cancellationToken)
     {
         using var run = new CommandRun(this, parsed);
@@ -85,12 +128,12 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
         catch (CliException e)
         {
             run.Talk.EndProgress();
-            ErrorReport.Write(Error, e, run.Json);
+            ErrorReport.Write(Error, e, run.Format);
             return e.ExitCode;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            run.Talk.Say("Interrupted.");
+            run.Talk.Warn("Interrupted.");
             return ExitCodes.Interrupted;
         }
     }

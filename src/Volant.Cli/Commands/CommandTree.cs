@@ -18,9 +18,19 @@ internal static class CommandTree
         {
             scope.ApiOption,
             scope.OutputOption,
-            VersionCommand.Create(scope),
-            Noun(scope, args, "plugins", "Install and inspect plugins: what VMs are made from.", PluginCommands.Create),
+            scope.QuietOption,
+            scope.TlsCaOption,
+            scope.TlsCertOption,
+            scope.TlsKeyOption,
+            scope.TlsInsecureOption,
             Noun(scope, args, "vms", "Create, inspect and run VMs.", VmCommands.Create),
+            Noun(scope, args, "deployments", "Keep a number of equal VMs running.", DeploymentCommands.Create),
+            Noun(scope, args, "plugins", "Install and inspect plugins: what VMs are made from.", PluginCommands.Create),
+            EventsCommand.Create(scope),
+            Noun(scope, args, "system", "Facts about volantd and its host.", SystemCommands.Create),
+            DoctorCommand.Create(scope),
+            CompletionCommand.Create(scope),
+            VersionCommand.Create(scope),
         };
         scope.AddExamples(root, "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
         foreach (var option in root.Options)
@@ -69,6 +79,19 @@ internal static class CommandTree
         return noun;
     }
 
+    /// <summary>Verbs below a word of their own.</summary>
+    public static Command Group(string name, string description, IEnumerable<Command> verbs)
+    {
+        var group = new Command(name, description);
+        foreach (var verb in verbs)
+        {
+            group.Add(verb);
+        }
+
+        group.SetAction(ShowHelp);
+        return group;
+    }
+
     private static int ShowHelp(ParseResult parsed) =>
         parsed.RootCommandResult.Command.Options.OfType<HelpOption>().First().Action is SynchronousCommandLineAction help ? help.Invoke(parsed) : ExitCodes.Ok;
 
@@ -79,13 +102,27 @@ internal static class CommandTree
 
         public override int Invoke(ParseResult parsed)
         {
-            help.Invoke(parsed);
             var command = parsed.CommandResult.Command;
+
+            // They hold for every command; once is enough.
+            foreach (var option in new Option[] { scope.TlsCaOption, scope.TlsCertOption, scope.TlsKeyOption, scope.TlsInsecureOption })
+            {
+                option.Hidden = command is not RootCommand;
+            }
+
+            help.Invoke(parsed);
             Section("Examples:", scope.ExamplesOf(command));
             if (command is RootCommand)
             {
                 Section("Environment:",
-                    ["VOLANT_API_BASE  where volantd listens", "VOLANT_API_KEY   key that is sent to it", "NO_COLOR         no colour in tables"]);
+                    [
+                        "VOLANT_API_BASE      where volantd listens",
+                        "VOLANT_API_KEY       key that is sent to it",
+                        "VOLANT_TLS_CA, VOLANT_TLS_CERT, VOLANT_TLS_KEY, VOLANT_TLS_INSECURE=1",
+                        "                     as the options of these names, for https",
+                        "NO_COLOR             no colour in tables",
+                        "COLUMNS              width of tables on a terminal",
+                    ]);
                 Section("Exit codes:", [.. ExitCodes.Table.Select(row => string.Create(CultureInfo.InvariantCulture, $"{row.Code,3}  {row.Meaning}"))]);
             }
 
@@ -116,7 +153,7 @@ internal static class CommandTree
 
         public override int Invoke(ParseResult parsed)
         {
-            VersionCommand.Write(scope.Output, json: false);
+            VersionCommand.Write(scope.Output, OutputFormat.Table);
             return ExitCodes.Ok;
         }
     }

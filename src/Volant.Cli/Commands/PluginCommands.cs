@@ -11,6 +11,8 @@ internal static class PluginCommands
         PluginsInstallCommand.Create(scope),
         PluginsListCommand.Create(scope),
         PluginsShowCommand.Create(scope),
+        PluginsEnableCommands.CreateEnable(scope),
+        PluginsEnableCommands.CreateDisable(scope),
         PluginsRemoveCommand.Create(scope),
     ];
 }

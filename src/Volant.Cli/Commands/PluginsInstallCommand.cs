@@ -49,7 +49,11 @@ internal static class PluginsInstallCommand
         manifest = await uploads.UploadAsync(manifest, cancellationToken);
         var (replaced, json) = await run.Client.InstallPluginAsync(JsonDocuments.Serialise(manifest), cancellationToken);
         run.Talk.Say($"{(replaced ? "Replaced" : "Installed")} plugin '{ManifestRules.Normalise(manifest).Name}'.");
-        if (!run.Json)
+        if (run.Quiet && !run.IsStructured)
+        {
+            run.PrintLine(ManifestRules.Normalise(manifest).Name ?? string.Empty);
+        }
+        else if (!run.IsStructured)
         {
             run.Print(PluginView.Table([JsonElement.Parse(JsonDocuments.Serialise(ManifestRules.Normalise(manifest)))]));
         }

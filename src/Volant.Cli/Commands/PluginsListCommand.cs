@@ -9,23 +9,19 @@ namespace Volant.Cli.Commands;
 internal static class PluginsListCommand
 {
     /// <summary>Makes the command.</summary>
-    public static Command Create(CommandScope scope)
-    {
-        var quiet = new Option<bool>("--quiet", "-q") { Description = "Print names only" };
-        return scope.Define(
-            "list",
-            "List the installed plugins.",
-            [quiet],
-            ["volar plugins list", "volar plugins list --output json | jq -r '.[]'"],
-            (parsed, run, cancellationToken) => RunAsync(run, parsed.GetValue(quiet), cancellationToken));
-    }
+    public static Command Create(CommandScope scope) => scope.Define(
+        "list",
+        "List the installed plugins.",
+        symbols: [],
+        ["volar plugins list", "volar plugins list --output json | jq -r '.[]'"],
+        (_, run, cancellationToken) => RunAsync(run, cancellationToken));
 
-    private static async Task<int> RunAsync(CommandRun run, bool quiet, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(CommandRun run, CancellationToken cancellationToken)
     {
         var names = await run.Client.ListPluginsAsync(cancellationToken);
-        if (run.Json)
+        if (run.IsStructured)
         {
-            JsonPrinter.Write(run.Output, writer =>
+            run.Print(JsonPrinter.Make(writer =>
             {
                 writer.WriteStartArray();
                 foreach (var name in names)
@@ -34,17 +30,13 @@ internal static class PluginsListCommand
                 }
 
                 writer.WriteEndArray();
-            });
+            }));
             return ExitCodes.Ok;
         }
 
-        if (quiet)
+        if (run.Quiet)
         {
-            foreach (var name in names)
-            {
-                run.PrintLine(name);
-            }
-
+            run.PrintLines(names);
             return ExitCodes.Ok;
         }
 

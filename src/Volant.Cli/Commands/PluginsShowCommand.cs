@@ -18,7 +18,7 @@ internal static class PluginsShowCommand
             async (parsed, run, cancellationToken) =>
             {
                 var manifest = await run.Client.GetPluginAsync(parsed.GetRequiredValue(name), cancellationToken);
-                if (run.Json)
+                if (run.IsStructured)
                 {
                     run.Print(manifest);
                 }

@@ -43,6 +43,14 @@ internal static class Symbols
         return name;
     }
 
+    /// <summary>One or more plugins.</summary>
+    public static Argument<string[]> PluginNames()
+    {
+        var names = new Argument<string[]>("NAME") { Description = "Names of the plugins", Arity = ArgumentArity.OneOrMore };
+        names.Validators.Add(RequirePluginName);
+        return names;
+    }
+
     /// <summary><c>--plugin</c>.</summary>
     public static Option<string?> Plugin(string description)
     {
@@ -73,16 +81,48 @@ internal static class Symbols
     }
 
     /// <summary>An option with one text value.</summary>
-    public static Option<string?> Text(string name, string helpName, string description) => new(name) { Description = description, HelpName = helpName };
+    public static Option<string?> Text(string name, string helpName, string description, params string[] aliases) => new(name, aliases) { Description = description, HelpName = helpName };
 
     /// <summary>An option that may be given several times.</summary>
-    public static Option<string[]> Repeated(string name, string helpName, string description) => new(name)
+    public static Option<string[]> Repeated(string name, string helpName, string description, params string[] aliases) => new(name, aliases)
     {
         Description = description + " (repeatable)",
         HelpName = helpName,
         Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
     };
+
+    /// <summary>An option with a length of time: a number with ms, s, m or h, or of seconds.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="description">One sentence.</param>
+    /// <param name="mostMs">Longest, in milliseconds.</param>
+    public static Option<TimeSpan?> Duration(string name, string description, long mostMs)
+    {
+        var option = new Option<TimeSpan?>(name) { Description = description, HelpName = "TIME" };
+        option.CustomParser = result =>
+        {
+            if (Amounts.ParseDuration(result.Tokens[0].Value) is { } time && time > TimeSpan.Zero && time.TotalMilliseconds <= mostMs)
+            {
+                return time;
+            }
+
+            result.AddError($"{name} must be a time such as 500ms, 30s or 5m, at most {Amounts.Age(TimeSpan.FromMilliseconds(mostMs))}; not '{TerminalText.Clean(result.Tokens[0].Value)}'.");
+            return null;
+        };
+        return option;
+    }
+
+    /// <summary>One deployment.</summary>
+    public static Argument<string> DeploymentName()
+    {
+        var name = new Argument<string>("NAME") { Description = "Name of the deployment" };
+        name.Validators.Add(result => RequireNames(
+            result, "deployment", text => Names.IsDnsLabel(text) && text!.Length <= Contracts.Api.DeploymentRules.MaxNameLength, "1 to 56 lower-case letters, digits and inner hyphens"));
+        return name;
+    }
+
+    /// <summary><c>--watch</c>.</summary>
+    public static Option<bool> Watch() => new("--watch") { Description = "Go on showing changes until Ctrl-C" };
 
     /// <summary>How long to wait; null when <c>--wait</c> is not given.</summary>
     /// <exception cref="CliException"><c>--timeout</c> without <c>--wait</c>.</exception>

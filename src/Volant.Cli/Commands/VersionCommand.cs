@@ -17,24 +17,24 @@ internal static class VersionCommand
         examples: ["volar version", "volar version --output json"],
         (_, run, _) =>
         {
-            Write(run.Output, run.Json);
+            Write(run.Output, run.Format);
             return Task.FromResult(ExitCodes.Ok);
         });
 
     /// <summary>Prints the version.</summary>
-    public static void Write(TextWriter output, bool json)
+    public static void Write(TextWriter output, OutputFormat format)
     {
-        if (!json)
+        if (format == OutputFormat.Table)
         {
             output.WriteLine($"volar {Version}");
             return;
         }
 
-        JsonPrinter.Write(output, writer =>
+        JsonPrinter.Write(output, JsonPrinter.Make(writer =>
         {
             writer.WriteStartObject();
             writer.WriteString("version", Version);
             writer.WriteEndObject();
-        });
+        }), format);
     }
 }

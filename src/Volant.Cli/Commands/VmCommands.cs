@@ -15,6 +15,15 @@ internal static class VmCommands
         VmsChangeCommands.CreateStart(scope),
         VmsChangeCommands.CreateStop(scope),
         VmsChangeCommands.CreateRestart(scope),
+        VmsScaleCommand.Create(scope),
         VmsLogsCommand.Create(scope),
+        VmsConsoleCommand.Create(scope),
+        VmsExecCommand.Create(scope),
+        VmsCpCommand.Create(scope),
+        VmsPortForwardCommand.Create(scope),
+        VmsTopCommand.Create(scope),
+        VmsCallCommands.CreateOperations(scope),
+        VmsCallCommands.CreateCall(scope),
+        CommandTree.Group("config", "Read and change the configuration of VMs.", VmsConfigCommands.Create(scope)),
     ];
 }

@@ -10,9 +10,15 @@ internal static class VmPrinting
     /// <summary>Prints several VMs: a table, or a JSON array.</summary>
     public static void Print(this CommandRun run, IReadOnlyList<Answer<Vm>> vms)
     {
-        if (run.Json)
+        if (run.IsStructured)
         {
-            JsonPrinter.WriteArray(run.Output, vms.Select(vm => vm.Json));
+            run.Print(JsonPrinter.MakeArray(vms.Select(vm => vm.Json)));
+            return;
+        }
+
+        if (run.Quiet)
+        {
+            run.PrintLines(vms.Select(vm => vm.Value.Name));
             return;
         }
 
@@ -22,7 +28,7 @@ internal static class VmPrinting
     /// <summary>Prints one VM as a table of one row, or its JSON.</summary>
     public static void PrintRow(this CommandRun run, Answer<Vm> vm)
     {
-        if (run.Json)
+        if (run.IsStructured)
         {
             run.Print(vm.Json);
             return;
@@ -34,7 +40,7 @@ internal static class VmPrinting
     /// <summary>Prints one VM in detail, or its JSON.</summary>
     public static void Print(this CommandRun run, Answer<Vm> vm)
     {
-        if (run.Json)
+        if (run.IsStructured)
         {
             run.Print(vm.Json);
             return;

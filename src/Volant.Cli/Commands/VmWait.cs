@@ -13,6 +13,7 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(500);
 
     private readonly long _since = run.Host.Clock.GetTimestamp();
+    private volatile string _phase = "asking volantd";
 
     /// <summary>Runs <paramref name="request"/> and waits until the VM is ready.</summary>
     /// <param name="request">Asks the daemon to create or start the VM.</param>
@@ -31,8 +32,8 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
     {
         try
         {
-            using var elapsed = run.Talk.Elapsed($"Waiting for VM '{name}' to {aim}:");
-            var vm = await request();
+            using var elapsed = run.Talk.Elapsed(() => $"Waiting for VM '{name}' to {aim}: {_phase},");
+            var vm = await WithPhasesAsync(request, cancellationToken);
             while (!isThere(vm.Value))
             {
                 if (vm.Value.Status is VmStatus.Crashed or VmStatus.Stopped)
@@ -56,6 +57,12 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
 
                 await Task.Delay(Pause, run.Host.Clock, cancellationToken);
                 vm = await run.Client.GetVmAsync(name, cancellationToken);
+                _phase = PhaseOf(vm.Value);
+            }
+
+            if (run.Host.ErrorIsTerminal)
+            {
+                run.Talk.Say(string.Create(CultureInfo.InvariantCulture, $"VM '{name}' took {run.Host.Clock.GetElapsedTime(_since).TotalSeconds:F1} s to {aim}{(vm.Value.BootMs is { } boot ? $", {boot} ms of them to boot" : string.Empty)}."));
             }
 
             return vm;
@@ -72,5 +79,35 @@ internal sealed class VmWait(CommandRun run, string name, TimeSpan limit)
                 Hint = $"'volar vms get {name}' shows how far it is, 'volar vms delete {name}' removes it",
             };
         }
+    }
+
+    /// <summary>What a VM on its way is doing, for people who wait.</summary>
+    private static string PhaseOf(Vm vm) => vm.Status switch
+    {
+        VmStatus.Pending => "preparing its boot media",
+        VmStatus.Starting => "starting the hypervisor",
+        VmStatus.Running when vm.BootMs is null && !vm.Ready => "booting",
+        VmStatus.Running when !vm.Ready => "waiting for the workload",
+        VmStatus.Stopping => "shutting down",
+        _ => vm.Status.ToText(),
+    };
+
+    /// <summary>Runs the request, which the daemon may answer only at the end, and meanwhile looks how far the VM is.</summary>
+    private async Task<Answer<Vm>> WithPhasesAsync(Func<Task<Answer<Vm>>> request, CancellationToken cancellationToken)
+    {
+        var answer = request();
+        while (run.Host.ErrorIsTerminal && !run.Quiet && await Task.WhenAny(answer, Task.Delay(Pause, run.Host.Clock, cancellationToken)) != answer)
+        {
+            try
+            {
+                _phase = PhaseOf((await run.Client.GetVmAsync(name, cancellationToken)).Value);
+            }
+            catch (CliException)
+            {
+                // Not recorded yet, or the daemon is busy; the request itself says what is wrong.
+            }
+        }
+
+        return await answer;
     }
 }

@@ -51,7 +51,7 @@ internal static class VmsChangeCommands
             finally
             {
                 // What was done is told even when a later VM failed or the user lost patience.
-                if (vms.Count > 0 || run.Json)
+                if (vms.Count > 0 || run.IsStructured)
                 {
                     run.Print(vms);
                 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Volant.Cli.Api;
+using Volant.Cli.Output;
 using Volant.Contracts.Api;
 
 namespace Volant.Cli.Commands;
@@ -19,29 +20,17 @@ internal static class VmsListCommand
             }
         });
         var plugin = Symbols.Plugin("Only VMs of this plugin");
-        var quiet = new Option<bool>("--quiet", "-q") { Description = "Print names only" };
+        var watch = Symbols.Watch();
         return scope.Define(
             "list",
             "List VMs by name.",
-            [status, plugin, quiet],
-            ["volar vms list --status running,starting", "volar vms list --quiet --plugin hello | xargs volar vms delete"],
-            async (parsed, run, cancellationToken) =>
+            [status, plugin, watch],
+            ["volar vms list --status running,starting", "volar vms list --quiet --plugin hello | xargs volar vms delete", "volar vms list --watch"],
+            (parsed, run, cancellationToken) =>
             {
                 var filter = new VmFilter([.. (parsed.GetValue(status) ?? []).SelectMany(Words)], parsed.GetValue(plugin));
-                var vms = await run.Client.ListVmsAsync(filter, cancellationToken);
-                if (parsed.GetValue(quiet))
-                {
-                    foreach (var vm in vms)
-                    {
-                        run.PrintLine(vm.Value.Name);
-                    }
-                }
-                else
-                {
-                    run.Print(vms);
-                }
-
-                return ExitCodes.Ok;
+                return new ListPrinter<Vm>(
+                    run, vm => vm.Name, vms => VmView.Table(vms, run.Host.Clock), () => run.Client.ListVmsAsync(filter, cancellationToken)).RunAsync(parsed.GetValue(watch), cancellationToken);
             });
     }
 

@@ -15,6 +15,16 @@ internal static class Amounts
         _ => Text($"{(int)age.TotalDays}d"),
     };
 
+    /// <summary>A length of time: a number with <c>ms</c>, <c>s</c>, <c>m</c> or <c>h</c>, or of seconds; null when it is none.</summary>
+    public static TimeSpan? ParseDuration(string text)
+    {
+        var digits = text.TakeWhile(c => char.IsAsciiDigit(c) || c == '.').Count();
+        double? unit = text[digits..] switch { "ms" => 0.001, "s" or "" => 1, "m" => 60, "h" => 3600, _ => null };
+        return unit is { } seconds && double.TryParse(text.AsSpan(0, digits), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var count) && count * seconds < 1e9
+            ? TimeSpan.FromSeconds(count * seconds)
+            : null;
+    }
+
     /// <summary>Bytes in binary units: <c>512 B</c>, <c>3.4 MiB</c>.</summary>
     public static string Bytes(long bytes)
     {

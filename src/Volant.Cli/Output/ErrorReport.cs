@@ -5,12 +5,12 @@ namespace Volant.Cli.Output;
 /// <summary>Prints a failure on standard error, for people or as a problem document.</summary>
 internal static class ErrorReport
 {
-    /// <summary>One line, one indented line per field, and the hint; with JSON the problem document instead.</summary>
-    public static void Write(TextWriter error, CliException failure, bool json)
+    /// <summary>One line, one indented line per field, and the hint; with another format the problem document instead.</summary>
+    public static void Write(TextWriter error, CliException failure, OutputFormat format)
     {
-        if (json)
+        if (format != OutputFormat.Table)
         {
-            WriteJson(error, failure);
+            WriteDocument(error, failure, format);
             return;
         }
 
@@ -26,16 +26,16 @@ internal static class ErrorReport
         }
     }
 
-    private static void WriteJson(TextWriter error, CliException failure)
+    private static void WriteDocument(TextWriter error, CliException failure, OutputFormat format)
     {
         if (failure.ProblemJson is { } sent)
         {
             using var document = JsonDocument.Parse(sent);
-            JsonPrinter.Write(error, document.RootElement);
+            JsonPrinter.Write(error, document.RootElement, format);
             return;
         }
 
-        JsonPrinter.Write(error, writer =>
+        JsonPrinter.Write(error, JsonPrinter.Make(writer =>
         {
             writer.WriteStartObject();
             writer.WriteString("type", "about:blank");
@@ -60,6 +60,6 @@ internal static class ErrorReport
             }
 
             writer.WriteEndObject();
-        });
+        }), format);
     }
 }

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Volant.Cli.Output;
 
 /// <summary>What a table may assume about where it is printed.</summary>
@@ -23,5 +25,9 @@ internal sealed record Screen(int? Width, bool Colour)
     }
 
     /// <summary>Width of the terminal; a terminal that does not know (0) counts as 80 columns.</summary>
-    public static int WidthOf(CliHost host) => host.TerminalWidth() is > 0 and var width ? Math.Max(width, LeastWidth) : 80;
+    /// <remarks><c>COLUMNS</c> wins, as in other programs.</remarks>
+    public static int WidthOf(CliHost host) =>
+        int.TryParse(host.Environment("COLUMNS"), NumberStyles.None, CultureInfo.InvariantCulture, out var columns) && columns > 0
+            ? Math.Max(columns, LeastWidth)
+            : host.TerminalSize() is var (width, _) ? Math.Max(width, LeastWidth) : 80;
 }

@@ -4,7 +4,10 @@ namespace Volant.Cli.Output;
 
 /// <summary>What <c>volar</c> says on standard error: sentences, and on a terminal one line of progress.</summary>
 /// <remarks>Safe to call from several threads: a timer may draw progress while a command speaks.</remarks>
-internal sealed class Talk(TextWriter writer, CliHost host)
+/// <param name="writer">Standard error.</param>
+/// <param name="host">The surroundings.</param>
+/// <param name="quiet">Whether only warnings are said.</param>
+internal sealed class Talk(TextWriter writer, CliHost host, bool quiet = false)
 {
     private static readonly TimeSpan Redraw = TimeSpan.FromMilliseconds(100);
 
@@ -12,8 +15,29 @@ internal sealed class Talk(TextWriter writer, CliHost host)
     private long _drawnAt;
     private bool _drawn;
 
-    /// <summary>Says a sentence.</summary>
+    /// <summary>Says a sentence, unless asked to be quiet.</summary>
     public void Say(string sentence)
+    {
+        if (!quiet)
+        {
+            Warn(sentence);
+        }
+    }
+
+    /// <summary>Says a sentence on a terminal in raw mode, on a line of its own.</summary>
+    public void SayRaw(string sentence)
+    {
+        lock (_gate)
+        {
+            if (!quiet)
+            {
+                writer.Write($"\r\n[{TerminalText.Clean(sentence)}]\r\n");
+            }
+        }
+    }
+
+    /// <summary>Says a sentence in any case.</summary>
+    public void Warn(string sentence)
     {
         lock (_gate)
         {
@@ -25,7 +49,7 @@ internal sealed class Talk(TextWriter writer, CliHost host)
     /// <summary>Draws the line of progress; does nothing off a terminal, and at most ten times a second.</summary>
     public void Progress(string text)
     {
-        if (!host.ErrorIsTerminal)
+        if (quiet || !host.ErrorIsTerminal)
         {
             return;
         }
@@ -54,8 +78,8 @@ internal sealed class Talk(TextWriter writer, CliHost host)
         }
     }
 
-    /// <summary>Draws <paramref name="text"/> and the seconds since the call, every second until the result is disposed.</summary>
-    public IDisposable Elapsed(string text) => new Ticker(this, host, text);
+    /// <summary>Draws what <paramref name="text"/> returns and the seconds since the call, every second until the result is disposed.</summary>
+    public IDisposable Elapsed(Func<string> text) => new Ticker(this, host, text);
 
     private void Erase_NeedsLock()
     {
@@ -72,7 +96,7 @@ internal sealed class Talk(TextWriter writer, CliHost host)
         private readonly ITimer? _timer;
         private bool _ended;
 
-        public Ticker(Talk talk, CliHost host, string text)
+        public Ticker(Talk talk, CliHost host, Func<string> text)
         {
             _talk = talk;
             if (!host.ErrorIsTerminal)
@@ -84,7 +108,7 @@ internal sealed class Talk(TextWriter writer, CliHost host)
             Tick();
             _timer = host.Clock.CreateTimer(_ => Tick(), state: null, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(1));
 
-            void Tick() => Draw(string.Create(CultureInfo.InvariantCulture, $"{text} {host.Clock.GetElapsedTime(since).TotalSeconds:F0} s"));
+            void Tick() => Draw(string.Create(CultureInfo.InvariantCulture, $"{text()} {host.Clock.GetElapsedTime(since).TotalSeconds:F0} s"));
         }
 
         public void Dispose()

@@ -48,7 +48,10 @@ internal sealed class TextTable
         _rows.Add([.. cells.Select(cell => cell with { Text = TerminalText.Clean(cell.Text) is { Length: > 0 } text ? text : "-" })]);
 
     /// <summary>Prints the table; on a terminal the widest columns are cut with <c>…</c> until a row fits.</summary>
-    public void Write(TextWriter writer, Screen screen)
+    /// <param name="writer">Where to.</param>
+    /// <param name="screen">What it must fit.</param>
+    /// <param name="withHeader">Whether the line of headers is printed, or only counts for the widths.</param>
+    public void Write(TextWriter writer, Screen screen, bool withHeader = true)
     {
         if (_rows.Count == 0)
         {
@@ -56,7 +59,7 @@ internal sealed class TextTable
         }
 
         var widths = Fit(screen.Width);
-        for (var row = 0; row < _rows.Count; row++)
+        for (var row = _headed && !withHeader ? 1 : 0; row < _rows.Count; row++)
         {
             for (var column = 0; column < widths.Length; column++)
             {

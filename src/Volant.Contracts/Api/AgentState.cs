@@ -28,6 +28,9 @@ public sealed record AgentState
     /// <summary>Seconds since the guest kernel started, to the millisecond.</summary>
     public required double Uptime { get; init; }
 
+    /// <summary>True while the agent waits for its identity and serves nothing else, see <see cref="IdentifyRequest"/>.</summary>
+    public bool? Gated { get; init; }
+
     /// <summary>IPv4 addresses of the guest, loopback left out.</summary>
     public IReadOnlyList<string>? Addresses { get; init; }
 

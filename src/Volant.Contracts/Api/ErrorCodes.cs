@@ -84,6 +84,30 @@ public static class ErrorCodes
     /// <summary>422: well-formed, but this host or this VM cannot do it.</summary>
     public const string Unsupported = "unsupported";
 
+    /// <summary>409: the port of the host is published already, or another program has it.</summary>
+    public const string PortInUse = "port_in_use";
+
+    /// <summary>404: no such port of the host is published.</summary>
+    public const string RouteNotFound = "route_not_found";
+
+    /// <summary>409: the route belongs to the configuration of a VM or deployment, and is changed there.</summary>
+    public const string RouteManaged = "route_managed";
+
+    /// <summary>404: the host has no such PCI device.</summary>
+    public const string DeviceNotFound = "device_not_found";
+
+    /// <summary>409: a VM holds the device, or the host uses it.</summary>
+    public const string DeviceInUse = "device_in_use";
+
+    /// <summary>409: the device is not bound to vfio-pci, or not by this daemon.</summary>
+    public const string DeviceNotBound = "device_not_bound";
+
+    /// <summary>422: the operator or the caller does not allow the device, or another device of its IOMMU group.</summary>
+    public const string DeviceNotAllowed = "device_not_allowed";
+
+    /// <summary>503: the kernel did not bind or release the device.</summary>
+    public const string DeviceUnavailable = "device_unavailable";
+
     /// <summary>503: the pool has no free address.</summary>
     public const string IpPoolExhausted = "ip_pool_exhausted";
 
@@ -95,6 +119,24 @@ public static class ErrorCodes
 
     /// <summary>503: the host network could not be changed.</summary>
     public const string NetworkUnavailable = "network_unavailable";
+
+    /// <summary>404: there is no such file in the guest.</summary>
+    public const string FileNotFound = "file_not_found";
+
+    /// <summary>409: the file in the guest is something else than the request needs, is not empty, or cannot be changed.</summary>
+    public const string FileConflict = "file_conflict";
+
+    /// <summary>422: the command could not be started in the guest.</summary>
+    public const string ExecFailed = "exec_failed";
+
+    /// <summary>409: the guest has its identity already.</summary>
+    public const string AlreadyIdentified = "already_identified";
+
+    /// <summary>502: nothing listens on that port in the guest.</summary>
+    public const string ConnectionRefused = "connection_refused";
+
+    /// <summary>502: the guest's kernel failed the operation.</summary>
+    public const string GuestError = "guest_error";
 
     /// <summary>502: the agent could not be reached.</summary>
     public const string AgentUnreachable = "agent_unreachable";

@@ -57,6 +57,7 @@ public static class VmConfigRules
 
         ManifestRules.ValidateResources(faults, "resources", config.Resources, required: false);
         ManifestRules.ValidateNetwork(faults, "network", config.Network);
+        DeviceRules.Validate(faults, "devices", config.Devices);
         ManifestRules.ValidateMedia(faults, "initramfs", config.Initramfs);
         ManifestRules.ValidateMedia(faults, "rootfs", config.Rootfs);
         if (config.KernelCmdline is { } words)
@@ -79,6 +80,7 @@ public static class VmConfigRules
             faults.Range("restart.stable_after_ms", restart.StableAfterMs ?? 60_000, 1000, 86_400_000);
         }
 
+        RouteRules.Validate(faults, "expose", config.Expose);
         if (config.Api is { } api)
         {
             faults.Require(api.Host is null || (KernelCommandLine.IsWord(api.Host) && IPAddress.TryParse(api.Host, out _)), "api.host", "must be an IP address");

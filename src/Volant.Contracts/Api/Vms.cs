@@ -130,23 +130,23 @@ public sealed record ApiEndpoint
     public int? Port { get; init; }
 }
 
-/// <summary>A guest port published on the host.</summary>
+/// <summary>A guest port published on the host; each host port leads to one VM or deployment.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record ExposedPort
 {
     /// <summary>Name, for people.</summary>
     public string? Name { get; init; }
 
-    /// <summary>"tcp" or "udp".</summary>
+    /// <summary>"tcp" (default) or "udp".</summary>
     public string? Protocol { get; init; }
 
-    /// <summary>Port in the guest.</summary>
+    /// <summary>Port in the guest, 1 to 65,535.</summary>
     public int? Port { get; init; }
 
-    /// <summary>Port on the host.</summary>
+    /// <summary>Port on the host, 1 to 65,535; when it is absent or 0 a free one, which <c>GET /api/v1/drift/routes</c> tells.</summary>
     public int? HostPort { get; init; }
 
-    /// <summary>How the guest is reached; see <see cref="NetworkModes"/>.</summary>
+    /// <summary>How the guest is reached: "bridged" by its address, "vsock" and "dhcp" by the guest channel; the VM's network mode when absent. "vsock" suits every VM.</summary>
     public string? Mode { get; init; }
 }
 

@@ -8,6 +8,12 @@ public static class GuestModules
     public static IReadOnlyList<string> Essential { get; } =
     [
         "virtio_mmio", "virtio_pci", "virtio_console", "virtio_rng", "virtio_blk", "virtio_net",
-        "vmw_vsock_virtio_transport", "button", "evdev",
+        "vmw_vsock_virtio_transport", "button", "evdev", "pvpanic_pci",
     ];
+
+    /// <summary>File systems of root disks, and what they look up by name without saying so in <c>modules.dep</c>. Loaded when a root disk needs them.</summary>
+    public static IReadOnlyList<string> RootFileSystems { get; } = ["crc32c_generic", "crc32c_intel", "ext4", "xfs", "btrfs", "squashfs", "overlay"];
+
+    /// <summary>All that travels with a kernel.</summary>
+    public static IReadOnlyList<string> Packed { get; } = [.. Essential, .. RootFileSystems];
 }

@@ -14,6 +14,8 @@ namespace Volant.Contracts.Boot;
 /// <param name="Dhcp">Whether the address comes from DHCP.</param>
 public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int PrefixLength, string? Hostname, string? Device, bool Dhcp)
 {
+    private const int AutoconfField = 6;
+
     /// <summary>Value for DHCP.</summary>
     public static IpArgument FromDhcp { get; } = new(null, null, 0, null, null, Dhcp: true);
 
@@ -23,7 +25,7 @@ public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int Pref
 
     /// <summary>The value as it stands after <c>ip=</c>.</summary>
     public override string ToString() =>
-        Dhcp ? "dhcp" : $"{Address}::{Gateway}:{MaskOf(PrefixLength)}:{Hostname}:{Device}:off";
+        this == FromDhcp ? "dhcp" : Dhcp ? $"::::{Hostname}:{Device}:dhcp" : $"{Address}::{Gateway}:{MaskOf(PrefixLength)}:{Hostname}:{Device}:off";
 
     /// <summary>Reads a value; false when it is not an IPv4 configuration in this form.</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, [NotNullWhen(true)] out IpArgument? argument)
@@ -36,6 +38,12 @@ public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int Pref
         }
 
         var fields = text?.Split(':') ?? [];
+        if (fields.Length > AutoconfField && fields[0].Length == 0 && fields[AutoconfField] is "dhcp" or "on" or "any")
+        {
+            argument = FromDhcp with { Hostname = Field(4), Device = Field(5) };
+            return true;
+        }
+
         if (fields.Length < 4 || !TryAddress(fields[0], out var address) || address is null ||
             !TryAddress(fields[2], out var gateway) || !TryAddress(fields[3], out var mask) || !TryPrefix(mask, out var prefix))
         {

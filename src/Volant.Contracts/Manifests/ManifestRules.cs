@@ -30,7 +30,43 @@ public static class ManifestRules
         ArgumentNullException.ThrowIfNull(manifest);
         var name = Trim(manifest.Name);
         var runtime = Trim(manifest.Runtime) ?? name;
-        var labels = new SortedDictionary<string, string>(TrimKeys(manifest.Labels ?? NoText, value => value?.Trim()!), StringComparer.Ordinal);
+        return manifest with
+        {
+            SchemaVersion = Trim(manifest.SchemaVersion)?.ToLowerInvariant(),
+            Name = name,
+            Version = Trim(manifest.Version),
+            Runtime = runtime,
+            Enabled = manifest.Enabled ?? true,
+            Image = Trim(manifest.Image),
+            ImageDigest = Trim(manifest.ImageDigest),
+            OpenApi = Trim(manifest.OpenApi),
+            Labels = NormaliseLabels(manifest.Labels, name, runtime),
+            Workload = manifest.Workload is not { } workload ? null : workload with
+            {
+                Type = Trim(workload.Type)?.ToLowerInvariant(),
+                Entrypoint = workload.Entrypoint?.Select(word => word?.Trim()!).Where(word => word is not { Length: 0 }).ToArray(),
+                BaseUrl = Trim(workload.BaseUrl),
+                Workdir = Trim(workload.Workdir),
+                User = Trim(workload.User),
+            },
+            Initramfs = NormaliseMedia(manifest.Initramfs),
+            Rootfs = manifest.Rootfs is not { } rootfs ? null : rootfs with
+            {
+                Url = Trim(rootfs.Url),
+                Checksum = NormaliseChecksum(rootfs.Checksum),
+                Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
+            },
+            Disks = manifest.Disks?.Select(NormaliseDisk).ToArray(),
+            Network = NormaliseNetwork(manifest.Network),
+            Devices = DeviceRules.Normalise(manifest.Devices),
+            Actions = manifest.Actions is null ? null : TrimKeys(manifest.Actions, action => action is null ? null! : action with { Method = Trim(action.Method)?.ToUpperInvariant(), Path = Trim(action.Path) }),
+            HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
+        };
+    }
+
+    private static SortedDictionary<string, string> NormaliseLabels(IReadOnlyDictionary<string, string>? given, string? name, string? runtime)
+    {
+        var labels = new SortedDictionary<string, string>(TrimKeys(given ?? NoText, value => value?.Trim()!), StringComparer.Ordinal);
 
         if (name is not null)
         {
@@ -42,43 +78,7 @@ public static class ManifestRules
             labels[RuntimeLabel] = runtime;
         }
 
-        return manifest with
-        {
-            SchemaVersion = Trim(manifest.SchemaVersion)?.ToLowerInvariant(),
-            Name = name,
-            Version = Trim(manifest.Version),
-            Runtime = runtime,
-            Enabled = manifest.Enabled ?? true,
-            Image = Trim(manifest.Image),
-            ImageDigest = Trim(manifest.ImageDigest),
-            OpenApi = Trim(manifest.OpenApi),
-            Labels = labels,
-            Workload = manifest.Workload is not { } workload ? null : workload with
-            {
-                Type = Trim(workload.Type)?.ToLowerInvariant(),
-                Entrypoint = workload.Entrypoint?.Select(word => word?.Trim()!).Where(word => word is not { Length: 0 }).ToArray(),
-                BaseUrl = Trim(workload.BaseUrl),
-                Workdir = Trim(workload.Workdir),
-            },
-            Initramfs = NormaliseMedia(manifest.Initramfs),
-            Rootfs = manifest.Rootfs is not { } rootfs ? null : rootfs with
-            {
-                Url = Trim(rootfs.Url),
-                Checksum = NormaliseChecksum(rootfs.Checksum),
-                Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
-            },
-            Disks = manifest.Disks?.Select(disk => disk is null ? null! : disk with
-            {
-                Name = Trim(disk.Name),
-                Source = Trim(disk.Source),
-                Checksum = NormaliseChecksum(disk.Checksum),
-                Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
-                Target = Trim(disk.Target),
-            }).ToArray(),
-            Network = NormaliseNetwork(manifest.Network),
-            Actions = manifest.Actions is null ? null : TrimKeys(manifest.Actions, action => action is null ? null! : action with { Method = Trim(action.Method)?.ToUpperInvariant(), Path = Trim(action.Path) }),
-            HealthCheck = manifest.HealthCheck is not { } check ? null : check with { Endpoint = Trim(check.Endpoint) },
-        };
+        return labels;
     }
 
     /// <summary>Lower-cases and trims a network section.</summary>
@@ -94,6 +94,15 @@ public static class ManifestRules
     {
         Url = Trim(media.Url),
         Checksum = NormaliseChecksum(media.Checksum),
+    };
+
+    private static ManifestDisk NormaliseDisk(ManifestDisk? disk) => disk is null ? null! : disk with
+    {
+        Name = Trim(disk.Name),
+        Source = Trim(disk.Source),
+        Checksum = NormaliseChecksum(disk.Checksum),
+        Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
+        Target = Trim(disk.Target),
     };
 
     /// <summary>Returns every broken rule of a normalised manifest; empty when it is valid.</summary>
@@ -123,11 +132,11 @@ public static class ManifestRules
 
         ValidateDisks(faults, manifest.Disks ?? []);
         ValidateNetwork(faults, "network", manifest.Network);
+        DeviceRules.Validate(faults, "devices", manifest.Devices);
         ValidateActions(faults, manifest.Actions);
         if (manifest.HealthCheck is { } check)
         {
-            faults.Require(IsPath(check.Endpoint), "health_check.endpoint", "must be an absolute path such as '/healthz'");
-            faults.Range("health_check.timeout_ms", check.TimeoutMs ?? 2000, 1, 60_000);
+            ValidateHealthCheck(faults, check, manifest.Workload);
         }
 
         return faults.All;
@@ -190,20 +199,32 @@ public static class ManifestRules
             return;
         }
 
-        faults.OneOf("workload.type", workload.Type, ["http"]);
+        faults.OneOf("workload.type", workload.Type, WorkloadTypes.All);
         faults.Require(workload.Entrypoint is { Count: > 0 and <= 256 }, "workload.entrypoint", "must name a program and at most 255 arguments");
         faults.Require(workload.Entrypoint is not [var program, ..] || program?.StartsWith('/') == true, "workload.entrypoint[0]", "must be an absolute path in the guest");
         faults.Require(workload.Entrypoint?.All(word => word?.Contains('\0', StringComparison.Ordinal) == false) ?? true, "workload.entrypoint", "must be words without a NUL character");
         faults.Require(
-            Uri.TryCreate(workload.BaseUrl, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp && System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _),
+            (workload.BaseUrl is null && workload.Type == WorkloadTypes.Process) || (Uri.TryCreate(workload.BaseUrl, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp && System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _)),
             "workload.base_url",
             "must be http://<IP address>:<port>, as seen inside the guest");
         faults.Require(workload.Workdir is null || workload.Workdir.StartsWith('/'), "workload.workdir", "must be an absolute path");
+        faults.Require(workload.User is null || Api.UserText.IsValid(workload.User), "workload.user", Api.UserText.Rule);
         foreach (var (key, value) in workload.Env ?? NoText)
         {
             faults.Require(key.Length > 0 && !key.AsSpan().ContainsAny('=', '\0') && value is not null && !value.Contains('\0', StringComparison.Ordinal),
                 $"workload.env.{key}", "must be a name without '=' and a value without NUL");
         }
+    }
+
+    private static void ValidateHealthCheck(FaultList faults, HealthCheck check, Workload? workload)
+    {
+        faults.Require(new object?[] { check.Endpoint, check.Port, check.Command }.Count(kind => kind is not null) == 1, "health_check", "must have exactly one of 'endpoint', 'port' and 'command'");
+        faults.Require(check.Endpoint is null || IsPath(check.Endpoint), "health_check.endpoint", "must be an absolute path such as '/healthz'");
+        faults.Require(check.Endpoint is null || workload is not { Type: WorkloadTypes.Process, BaseUrl: null }, "health_check.endpoint", "needs 'workload.base_url'; use 'port' or 'command'");
+        faults.Range("health_check.port", check.Port ?? 1, 1, ushort.MaxValue);
+        faults.Require(check.Command is null or [['/', ..], ..] && (check.Command?.Count ?? 0) <= 256, "health_check.command", "must be a program, an absolute path in the guest, and at most 255 arguments");
+        faults.Require(check.Command?.All(word => word?.Contains('\0', StringComparison.Ordinal) == false) ?? true, "health_check.command", "must be words without a NUL character");
+        faults.Range("health_check.timeout_ms", check.TimeoutMs ?? 2000, 1, 60_000);
     }
 
     private static void ValidateDisks(FaultList faults, IReadOnlyList<ManifestDisk> disks)

@@ -85,13 +85,13 @@ public sealed record ManifestResources
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record Workload
 {
-    /// <summary>"http".</summary>
+    /// <summary>"http": it serves at <see cref="BaseUrl"/>. "process": it need not serve anything.</summary>
     public string? Type { get; init; }
 
     /// <summary>Program and arguments; the program is an absolute path in the guest.</summary>
     public IReadOnlyList<string>? Entrypoint { get; init; }
 
-    /// <summary>Where the workload serves inside the guest, <c>http://127.0.0.1:8080</c>.</summary>
+    /// <summary>Where the workload serves inside the guest, <c>http://127.0.0.1:8080</c>; required for "http".</summary>
     public string? BaseUrl { get; init; }
 
     /// <summary>Environment variables; may hold secrets, so they never travel on a command line.</summary>
@@ -99,6 +99,22 @@ public sealed record Workload
 
     /// <summary>Absolute working directory in the guest; <c>/</c> when absent.</summary>
     public string? Workdir { get; init; }
+
+    /// <summary><c>USER</c> or <c>USER:GROUP</c>, each a name of the guest's /etc/passwd and /etc/group or a number; root when absent.</summary>
+    public string? User { get; init; }
+}
+
+/// <summary>Values of <see cref="Workload.Type"/>.</summary>
+public static class WorkloadTypes
+{
+    /// <summary>It serves HTTP at its base URL.</summary>
+    public const string Http = "http";
+
+    /// <summary>It need not serve anything.</summary>
+    public const string Process = "process";
+
+    /// <summary>Every type.</summary>
+    internal static string[] All { get; } = [Http, Process];
 }
 
 /// <summary>A boot medium by reference.</summary>
@@ -214,10 +230,10 @@ public static class NetworkModes
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record DeviceConfig
 {
-    /// <summary>PCI addresses, <c>0000:01:00.0</c>.</summary>
+    /// <summary>PCI addresses, <c>0000:01:00.0</c>, at most <see cref="DeviceRules.MaxDevices"/>.</summary>
     public IReadOnlyList<string>? PciPassthrough { get; init; }
 
-    /// <summary>Allowed <c>vendor:device</c> pairs.</summary>
+    /// <summary>Allowed <c>vendor:device</c> pairs, or <c>vendor:*</c>, within what the operator allows; absent or empty: no further limit.</summary>
     public IReadOnlyList<string>? Allowlist { get; init; }
 }
 
@@ -238,12 +254,19 @@ public sealed record ManifestAction
     public int? TimeoutMs { get; init; }
 }
 
-/// <summary>How the agent decides that the workload is ready.</summary>
+/// <summary>How the agent decides that the workload is ready: exactly one of endpoint, port and command.</summary>
+/// <remarks>Without a health check an "http" workload is ready when its address accepts a connection, and a "process" when it runs.</remarks>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record HealthCheck
 {
     /// <summary>Absolute path below the workload's base URL that answers 2xx or 3xx when ready.</summary>
     public string? Endpoint { get; init; }
+
+    /// <summary>TCP port of 127.0.0.1 in the guest that accepts connections when ready.</summary>
+    public int? Port { get; init; }
+
+    /// <summary>Program, an absolute path in the guest, and arguments, which exits with 0 when ready; runs as the workload's user, in its environment and directory.</summary>
+    public IReadOnlyList<string>? Command { get; init; }
 
     /// <summary>Time limit of one probe in milliseconds; 1 to 60,000, default 2,000.</summary>
     public int? TimeoutMs { get; init; }

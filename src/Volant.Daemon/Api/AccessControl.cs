@@ -118,7 +118,7 @@ internal sealed partial class AccessControl(DaemonOptions options, TimeProvider 
         headers.Vary = "Origin";
         headers.AccessControlExposeHeaders = ExposedHeaders;
         headers.AccessControlAllowMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
-        headers.AccessControlAllowHeaders = "Authorization, Content-Type, If-Match, Last-Event-ID, X-Volant-API-Key";
+        headers.AccessControlAllowHeaders = "Authorization, Content-Type, If-Match, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, Mcp-Name, X-Volant-API-Key";
         headers.AccessControlMaxAge = "600";
     }
 

@@ -26,7 +26,7 @@ internal static class ConsoleEndpoints
         using var viewer = await consoles.JoinAsync(paths.SerialSocket, paths.ConsoleLog, context.RequestAborted);
         using var socket = await Sockets.AcceptAsync(context);
         await Sockets.ServeAsync(
-            socket, (sender, stop) => SendAsync(viewer, sender, stop), new MessageReceiver(MaxMessage, viewer.WriteAsync), clock, lifetime.ApplicationStopping);
+            socket, (sender, stop) => SendAsync(viewer, sender, stop), new MessageReceiver(MaxMessage, viewer.WriteAsync).RunAsync, clock, lifetime.ApplicationStopping);
     }
 
     private static async Task<SocketEnd> SendAsync(SerialViewer viewer, MessageSender sender, CancellationToken stop)

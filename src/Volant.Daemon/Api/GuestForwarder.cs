@@ -14,7 +14,13 @@ namespace Volant.Daemon.Api;
 /// <param name="Method">Method in place of the caller's; null keeps it. An upgrade has the method that its protocol says.</param>
 /// <param name="Patience">Time until the guest must begin to answer, in place of the configured one.</param>
 /// <param name="KeepsOrigin">Whether the guest learns the page that a browser's request comes from.</param>
-internal sealed record GuestTarget(PathString Path, HttpMethod? Method = null, TimeSpan? Patience = null, bool KeepsOrigin = true);
+/// <param name="Answer">What the agent itself may answer, besides problems; null when the answer is the workload's, and free.</param>
+internal sealed record GuestTarget(PathString Path, HttpMethod? Method = null, TimeSpan? Patience = null, bool KeepsOrigin = true, AgentAnswer? Answer = null);
+
+/// <summary>What a route of the agent may answer when it succeeds. Anything else, and any header but these, is not passed on.</summary>
+/// <param name="Statuses">Its statuses.</param>
+/// <param name="Types">Its content types; none for an answer without a body.</param>
+internal sealed record AgentAnswer(IReadOnlyList<int> Statuses, IReadOnlyList<string> Types);
 
 /// <summary>Forwards a request into a guest and its answer back: streams both ways, WebSockets included.</summary>
 /// <remarks>
@@ -49,7 +55,7 @@ internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, 
         }
 
         context.Request.Body = new DeadlineBody(context.Request.Body, deadline);
-        var transformer = new GuestTransformer(target, deadline);
+        var transformer = new GuestTransformer(name, target, deadline);
         var error = await forwarder.SendAsync(context, GuestClient.BaseAddress.ToString(), guest.Invoker, Config, transformer, either.Token);
         if (error is ForwarderError.None || context.RequestAborted.IsCancellationRequested)
         {
@@ -63,8 +69,13 @@ internal sealed class GuestForwarder(VmOwners owners, IHttpForwarder forwarder, 
             (_, ForwarderError.RequestTimedOut) => (StatusCodes.Status504GatewayTimeout, ErrorCodes.Timeout, "did not answer in time"),
             _ => (StatusCodes.Status502BadGateway, ErrorCodes.AgentUnreachable, $"could not be reached or broke off its answer ({error})"),
         };
-        await Problems.WriteAsync(context, status, code, $"The agent of VM '{name}' {why}; see 'volar vms get {name}' and 'volar vms logs {name}'.");
+        await Problems.WriteAsync(context, status, code, Complaint(name, why));
     }
+
+    /// <summary>The sentence about a guest that did not do its part.</summary>
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="why">What it did instead, as the end of the sentence.</param>
+    public static string Complaint(string name, string why) => $"The agent of VM '{name}' {why}; see 'volar vms get {name}' and 'volar vms logs {name}'.";
 }
 
 /// <summary>Runs out unless the head of an answer arrives; stands still while the caller is sending.</summary>

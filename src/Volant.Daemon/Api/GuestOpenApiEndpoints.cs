@@ -21,7 +21,7 @@ internal static class GuestOpenApiEndpoints
 
     private static async Task GetAsync(HttpContext context, string name, VolantStore store, PluginRegistry plugins, VmOwners owners, TimeProvider clock)
     {
-        var vm = store.FindVm(name) is { Deleting: false } found ? found : throw VmOwners.NotFound(name);
+        var vm = store.GetVm(name);
         var manifest = store.GetConfig(vm.Id).Manifest is { } own ? ManifestRules.Normalise(own) : plugins.Get(vm.Vm.Plugin);
         var guest = owners.GetGuest(name);
         using var late = new CancellationTokenSource(Patience, clock);

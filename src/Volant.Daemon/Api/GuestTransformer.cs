@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using Volant.Daemon.Guests;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace Volant.Daemon.Api;
 
 /// <summary>What changes on the way into a guest and back: the path, what is the caller's secret, and what would give the guest power over a browser.</summary>
-internal sealed class GuestTransformer(GuestTarget target, HeadDeadline deadline) : HttpTransformer
+internal sealed class GuestTransformer(string name, GuestTarget target, HeadDeadline deadline) : HttpTransformer
 {
     private static readonly string[] Credentials = ["Authorization", "Cookie", "X-Volant-API-Key", "Proxy-Authorization"];
     private static readonly string[] OriginPowers = ["Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Service-Worker-Allowed", "Public-Key-Pins", "NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc"];
@@ -13,16 +14,16 @@ internal sealed class GuestTransformer(GuestTarget target, HeadDeadline deadline
     public override async ValueTask TransformRequestAsync(HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
     {
         await base.TransformRequestAsync(httpContext, proxyRequest, destinationPrefix, cancellationToken);
-        foreach (var name in Credentials)
+        foreach (var credential in Credentials)
         {
-            proxyRequest.Headers.Remove(name);
+            proxyRequest.Headers.Remove(credential);
         }
 
         // RFC 9110, section 7.6.1: what Connection names is for this hop only.
-        foreach (var name in httpContext.Request.Headers.Connection.SelectMany(Tokens))
+        foreach (var named in httpContext.Request.Headers.Connection.SelectMany(Tokens))
         {
-            proxyRequest.Headers.Remove(name);
-            proxyRequest.Content?.Headers.Remove(name);
+            proxyRequest.Headers.Remove(named);
+            proxyRequest.Content?.Headers.Remove(named);
         }
 
         // W3C Trace Context: the guest continues the trace of this request, which may be the caller's.
@@ -64,10 +65,15 @@ internal sealed class GuestTransformer(GuestTarget target, HeadDeadline deadline
             return await base.TransformResponseAsync(httpContext, proxyResponse, cancellationToken);
         }
 
-        deadline.Meet();
-        foreach (var name in proxyResponse.Headers.NonValidated.Select(header => header.Key).Where(IsPower).ToArray())
+        if (target.Answer is { } answer)
         {
-            proxyResponse.Headers.Remove(name);
+            return await AnswerAsync(httpContext, proxyResponse, answer, cancellationToken);
+        }
+
+        deadline.Meet();
+        foreach (var power in proxyResponse.Headers.NonValidated.Select(header => header.Key).Where(IsPower).ToArray())
+        {
+            proxyResponse.Headers.Remove(power);
         }
 
         var copyBody = await base.TransformResponseAsync(httpContext, proxyResponse, cancellationToken);
@@ -82,6 +88,33 @@ internal sealed class GuestTransformer(GuestTarget target, HeadDeadline deadline
         }
 
         return copyBody;
+    }
+
+    /// <summary>Passes an answer of the agent on when it is one that the route knows; a problem is told in our own words of it.</summary>
+    private async Task<bool> AnswerAsync(HttpContext context, HttpResponseMessage response, AgentAnswer answer, CancellationToken cancellationToken)
+    {
+        var status = (int)response.StatusCode;
+        var type = response.Content.Headers.ContentType?.MediaType;
+        if (answer.Statuses.Contains(status) && (type is null ? status != StatusCodes.Status200OK : answer.Types.Contains(type, StringComparer.Ordinal)))
+        {
+            deadline.Meet();
+            context.Response.StatusCode = status;
+            context.Response.ContentType = type;
+            context.Response.ContentLength = response.Content.Headers.ContentLength;
+            if (response.Content.Headers.LastModified is { } modified)
+            {
+                context.Response.Headers.LastModified = modified.ToString("R");
+            }
+
+            context.Response.Headers.ContentSecurityPolicy = "sandbox";
+            context.Response.Headers.XContentTypeOptions = "nosniff";
+            return true;
+        }
+
+        var problem = await GuestProblem.ReadAsync(response, name, cancellationToken);
+        deadline.Meet();
+        await Problems.WriteAsync(context, Problems.StatusOf(problem.Code), problem.Code, problem.Message);
+        return false;
     }
 
     private static bool IsForGuest(string protocol) => protocol != Sockets.Subprotocol && !protocol.StartsWith(Sockets.KeyPrefix, StringComparison.Ordinal);

@@ -91,15 +91,19 @@ internal static class LogEndpoints
 
                 return store.FindVm(vm.Id) is null ? new SocketEnd(WebSocketCloseStatus.NormalClosure, "the VM was deleted") : SocketEnd.TooSlow;
             },
-            MessageReceiver.Ignore,
+            MessageReceiver.Ignore.RunAsync,
             clock,
             lifetime.ApplicationStopping);
     }
 
-    private static VmRecord Find(VolantStore store, string name) =>
-        store.FindVm(name) ?? throw new VolantException(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+    /// <summary>The VM whose log is wanted; one that is being deleted still has it.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
+    public static VmRecord Find(VolantStore store, string name) =>
+        store.FindVm(name) ?? throw VolantStore.NoVm(name);
 
-    private static LogQuery Parse(QueryFaults faults, string? tail, string? since, string? stream, TimeProvider clock)
+    /// <summary>Reads what a client writes to say which lines it wants.</summary>
+    /// <exception cref="VolantException"><c>invalid_request</c> with every fault, those collected before included.</exception>
+    public static LogQuery Parse(QueryFaults faults, string? tail, string? since, string? stream, TimeProvider clock)
     {
         var query = new LogQuery
         {

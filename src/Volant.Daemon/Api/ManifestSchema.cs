@@ -36,11 +36,15 @@ internal static class ManifestSchema
         Pattern(manifest, "name", "^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$", "1 to 63 lower-case letters, digits, '-', '_' or '.', starting and ending with a letter or digit.");
         Member(manifest, "version").MaxLength = 128;
         Pattern(manifest, "runtime", "^[^\\s\"]{1,128}$");
-
         Member(manifest, "actions").MaxProperties = 256;
         var workload = find("Workload");
-        Require(workload, "type", "entrypoint", "base_url");
-        Words(workload, "type", "http");
+        Require(workload, "type", "entrypoint");
+        workload.AnyOf =
+        [
+            Has(JsonSchemaType.String, "base_url"),
+            new OpenApiSchema { Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal) { ["type"] = new OpenApiSchema { Enum = [JsonValue.Create(WorkloadTypes.Process)] } } },
+        ];
+        Words(workload, "type", WorkloadTypes.Http, WorkloadTypes.Process);
         Pattern(workload, "base_url", "^http://[0-9.:a-fA-F\\[\\]]+(/.*)?$");
         Pattern(workload, "workdir", "^/");
         (Member(workload, "entrypoint").MinItems, Member(workload, "entrypoint").MaxItems) = (1, 256);
@@ -68,14 +72,20 @@ internal static class ManifestSchema
         Words(disk, "format", "raw", "qcow2");
         Words(find("NetworkConfig"), "mode", [.. NetworkModes.All]);
         Member(find("NetworkConfig"), "mode").Description = "\"vsock\" (no Ethernet), \"bridged\" (default) or \"dhcp\".";
+        var devices = find("DeviceConfig");
+        Items(devices, "pci_passthrough", DeviceRules.AddressPattern, DeviceRules.MaxDevices);
+        Member(devices, "pci_passthrough").UniqueItems = true;
+        Items(devices, "allowlist", DeviceRules.IdPattern, DeviceRules.MaxPatterns);
         var action = find("ManifestAction");
         Require(action, "method", "path");
         Words(action, "method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS");
         Pattern(action, "path", HttpPath);
         Range(action, "timeout_ms", 1, 3_600_000);
         var check = find("HealthCheck");
-        Require(check, "endpoint");
+        check.OneOf = [Has(JsonSchemaType.String, "endpoint"), Has(JsonSchemaType.Integer, "port"), Has(JsonSchemaType.Array, "command")];
         Pattern(check, "endpoint", HttpPath);
+        Range(check, "port", 1, ushort.MaxValue);
+        (Member(check, "command").MinItems, Member(check, "command").MaxItems) = (1, 256);
         Range(check, "timeout_ms", 1, 60_000);
     }
 
@@ -178,6 +188,13 @@ internal static class ManifestSchema
         var member = Member(schema, name);
         member.Pattern = pattern;
         member.Description = description ?? member.Description;
+    }
+
+    private static void Items(OpenApiSchema schema, string name, string pattern, int most)
+    {
+        var member = Member(schema, name);
+        member.MaxItems = most;
+        member.Items = new OpenApiSchema { Type = JsonSchemaType.String, Pattern = pattern };
     }
 
     private static void Range(OpenApiSchema schema, string name, int least, int most, string? description = null)

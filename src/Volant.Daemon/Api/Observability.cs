@@ -35,6 +35,9 @@ internal static class Observability
         logging.SetMinimumLevel(options.LogLevel);
         logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("OpenTelemetry", LogLevel.Warning).AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
 
+        // What a client does wrong is a warning at most; what a tool does wrong its guard writes down.
+        logging.AddFilter("ModelContextProtocol", LogLevel.Warning).AddFilter("ModelContextProtocol.Server.McpServer", LogLevel.Critical);
+
         if (!options.ExportsTraces)
         {
             // The framework's own scope and activity of every request: ours says the same in less, and nobody reads the other.

@@ -20,14 +20,20 @@ internal static class OpenApiDetails
         ["artifact"] = ("Name of an artifact.", () => Text(128)),
         ["follow"] = ("1 or true: go on with new lines as they come.", () => Words("0", "1", "false", "true")),
         ["grace_seconds"] = ("Seconds that the guest may take to power off before it is forced.", () => Number(0, 3600, 10)),
+        ["gid"] = ("Group of the file; its own, or 0, when absent.", () => Number(0, int.MaxValue, null)),
         ["limit"] = ("Most items to return.", () => Number(1, 10_000, null)),
         ["logs"] = ("1 or true: log lines as VM_LOG events, too. They have no id.", () => Words("0", "1", "false", "true")),
+        ["mode"] = ("Permissions in octal; the file's own, or 0644, when absent.", () => new OpenApiSchema { Type = JsonSchemaType.String, Pattern = "^[0-7]{1,5}$" }),
         ["name"] = ("Name of the VM or deployment.", () => Label()),
         ["offset"] = ("Items to skip.", () => Number(0, int.MaxValue, 0)),
         ["order"] = ("Direction of the order.", () => Words("asc", "desc")),
+        ["parents"] = ("1 or true: make missing directories.", () => Words("0", "1", "false", "true")),
         ["path"] = ("Path in the guest.", () => Text(4096)),
         ["plugin"] = ("Name of a plugin.", () => Label()),
+        ["port"] = ("Port on the host, or inside the VM for a tunnel.", () => Number(1, 65_535, null)),
+        ["protocol"] = ("Transport protocol.", () => Words(PortProtocols.Tcp, PortProtocols.Udp)),
         ["q"] = ("Part of the name, the address or the runtime.", () => Text(256)),
+        ["recursive"] = ("1 or true: delete a directory with all that is in it.", () => Words("0", "1", "false", "true")),
         ["runtime"] = ("Runtime family.", () => Text(128)),
         ["sha256"] = ("SHA-256 of the file.", () => new OpenApiSchema { Type = JsonSchemaType.String, Pattern = "^[0-9a-f]{64}$" }),
         ["since"] = ("Only lines from this time on, RFC 3339.", () => new OpenApiSchema { Type = JsonSchemaType.String, Format = "date-time" }),
@@ -36,6 +42,7 @@ internal static class OpenApiDetails
         ["stream"] = ("Only lines of this stream.", () => Words("stdout", "stderr", "console")),
         ["tail"] = ("Most earlier lines to begin with.", () => Number(0, 10_000, 1000)),
         ["timeout"] = ("Seconds to wait, with wait.", () => Number(1, 3600, 120)),
+        ["uid"] = ("Owner of the file; its own, or 0, when absent.", () => Number(0, int.MaxValue, null)),
         ["version"] = ("Version of the plugin.", () => Text(128)),
         ["wait"] = ("'ready': answer when the VM is ready.", () => Words("ready")),
     };
@@ -62,6 +69,7 @@ internal static class OpenApiDetails
         {
             DescribeParameters(operation);
             await DescribeProblemsAsync(operation, context, cancellationToken);
+            DescribeMessages(operation);
         });
         options.AddDocumentTransformer((document, _, _) =>
         {
@@ -116,6 +124,47 @@ internal static class OpenApiDetails
         }
     }
 
+    /// <summary>What one route takes and gives besides commands: messages of JSON-RPC 2.0, whose own schema is the protocol's.</summary>
+    private static void DescribeMessages(OpenApiOperation operation)
+    {
+        if (operation.OperationId != "callMCP" || operation.RequestBody?.Content?["application/json"] is not OpenApiMediaType { Schema: { } command } body)
+        {
+            return;
+        }
+
+        var message = new OpenApiSchema
+        {
+            Type = JsonSchemaType.Object,
+            Description = "A message of the Model Context Protocol.",
+            Required = new HashSet<string>(StringComparer.Ordinal) { "jsonrpc" },
+            Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)
+            {
+                ["jsonrpc"] = Words("2.0"),
+                ["id"] = new OpenApiSchema { Type = JsonSchemaType.String | JsonSchemaType.Integer },
+                ["method"] = Text(128),
+                ["params"] = new OpenApiSchema { Type = JsonSchemaType.Object },
+            },
+        };
+        body.Schema = new OpenApiSchema { OneOf = [command, message] };
+        var error = new OpenApiSchema
+        {
+            Type = JsonSchemaType.Object,
+            Description = "A JSON-RPC error.",
+            Properties = new Dictionary<string, IOpenApiSchema>(StringComparer.Ordinal)
+            {
+                ["jsonrpc"] = Words("2.0"),
+                ["error"] = new OpenApiSchema { Type = JsonSchemaType.Object },
+            },
+        };
+        operation.Responses!["406"] = new OpenApiResponse { Description = Reason(406), Content = new Dictionary<string, OpenApiMediaType>(StringComparer.Ordinal) };
+        AddAnswer("200", "text/event-stream", new OpenApiSchema { Type = JsonSchemaType.String });
+        AddAnswer("400", "application/json", error);
+        AddAnswer("404", "application/json", error);
+        AddAnswer("406", "application/json", error);
+
+        void AddAnswer(string status, string type, OpenApiSchema schema) => operation.Responses[status].Content![type] = new OpenApiMediaType { Schema = schema };
+    }
+
     /// <summary>Every problem has our schema, and every route may answer that the key is wrong, or that there are too many calls.</summary>
     private static async Task DescribeProblemsAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancellationToken)
     {
@@ -152,7 +201,12 @@ internal static class OpenApiDetails
             "createDeployment" => """{"name": "web", "replicas": 3, "config": {"plugin": "hello"}, "strategy": {"max_surge": 1, "max_unavailable": 0}}""",
             "scaleDeployment" => """{"replicas": 5}""",
             "setPluginEnabled" => """{"enabled": false}""",
+            "createRoute" => """{"host_port": 8080, "protocol": "tcp", "backend": {"type": "bridge", "ip": "192.168.127.2", "port": 80}}""",
+            "callMCP" => """{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_vms", "arguments": {"status": "running"}}}""",
             "createArtifact" => """{"version": "1.0.0", "artifact_name": "model", "kind": "disk", "source_url": "https://images.example/model.img", "format": "raw"}""",
+            "getVFIODeviceInfo" => """{"pci_address": "0000:01:00.0"}""",
+            "validateVFIODevices" or "bindVFIODevices" => """{"pci_addresses": ["0000:01:00.0"], "allowlist": ["10de:*"]}""",
+            "listIOMMUGroups" or "unbindVFIODevices" or "getVFIOGroupPaths" => """{"pci_addresses": ["0000:01:00.0"]}""",
             "installPlugin" => """
                 {"schema_version": "1.0", "name": "hello", "version": "1.0.0", "resources": {"cpu_cores": 1, "memory_mb": 256},
                  "workload": {"type": "http", "entrypoint": ["/bin/hello"], "base_url": "http://127.0.0.1:8080"}, "initramfs": {"url": "/var/lib/volant/images/hello.cpio.gz"}}
@@ -174,6 +228,7 @@ internal static class OpenApiDetails
         401 => "The API key is missing or wrong.",
         403 => "The address, host name or browser origin of the caller is not allowed.",
         404 => "There is no such thing.",
+        406 => "`Accept` does not name what is answered.",
         409 => "It conflicts with the current state.",
         412 => "It changed since it was read: `If-Match` does not match.",
         413 => "The body is too large.",

@@ -18,16 +18,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
             return true;
         }
 
-        var (code, detail, fields) = exception switch
-        {
-            VolantException failure => (failure.Code, failure.Message, failure.Fields),
-            InvalidDocumentException document => (ErrorCodes.InvalidRequest, document.Message, document.Errors),
-            BadHttpRequestException { InnerException: JsonException json } => Explain(StrictJson.Explain(json)),
-            BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } => (ErrorCodes.TooLarge, "The request body is larger than the limit of this route.", []),
-            BadHttpRequestException { StatusCode: StatusCodes.Status415UnsupportedMediaType } => (ErrorCodes.UnsupportedMediaType, "The request body must be JSON: send Content-Type: application/json.", []),
-            BadHttpRequestException bad => (ErrorCodes.InvalidRequest, bad.Message, []),
-            _ => (ErrorCodes.Internal, "The daemon failed to handle the request; its log says why.", (IReadOnlyList<FieldError>)[]),
-        };
+        var (code, detail, fields) = Explain(exception);
         if (code == ErrorCodes.Internal)
         {
             LogFault(exception, httpContext.Request.Method, httpContext.Request.Path);
@@ -36,6 +27,23 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         await WriteAsync(httpContext, StatusOf(code), code, detail, fields);
         return true;
     }
+
+    /// <summary>What a client is told of a failure; of one that nobody foresaw only that it happened.</summary>
+    public static (string Code, string Detail, IReadOnlyList<FieldError> Fields) Explain(Exception exception) => exception switch
+    {
+        VolantException failure => (failure.Code, failure.Message, failure.Fields),
+        InvalidDocumentException document => (ErrorCodes.InvalidRequest, document.Message, document.Errors),
+        BadHttpRequestException { InnerException: JsonException json } => Explain(StrictJson.Explain(json)),
+        BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } => (ErrorCodes.TooLarge, "The request body is larger than the limit of this route.", []),
+        BadHttpRequestException { StatusCode: StatusCodes.Status415UnsupportedMediaType } => (ErrorCodes.UnsupportedMediaType, "The request body must be JSON: send Content-Type: application/json.", []),
+        BadHttpRequestException bad => (ErrorCodes.InvalidRequest, bad.Message, []),
+        _ => (ErrorCodes.Internal, "The daemon failed to handle the request; its log says why.", []),
+    };
+
+    /// <summary>The messages of a validation failure by field; null when there are none.</summary>
+    public static IReadOnlyDictionary<string, IReadOnlyList<string>>? ByField(IReadOnlyList<FieldError>? fields) => fields is not { Count: > 0 } ? null : fields
+        .GroupBy(field => field.Path, StringComparer.Ordinal)
+        .ToDictionary(group => group.Key, IReadOnlyList<string> (group) => [.. group.Select(field => field.Message)], StringComparer.Ordinal);
 
     /// <summary>Writes a problem; does nothing once the response has started.</summary>
     public static async Task WriteAsync(HttpContext context, int status, string code, string detail, IReadOnlyList<FieldError>? fields = null)
@@ -56,9 +64,7 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
             Instance = context.Request.Path,
             Error = detail,
             Code = code,
-            Errors = fields is not { Count: > 0 } ? null : fields
-                .GroupBy(field => field.Path, StringComparer.Ordinal)
-                .ToDictionary(group => group.Key, IReadOnlyList<string> (group) => [.. group.Select(field => field.Message)], StringComparer.Ordinal),
+            Errors = ByField(fields),
         };
         await context.Response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(problem, ContractsJson.Readable.Problem), context.RequestAborted);
     }
@@ -80,15 +86,15 @@ internal sealed partial class Problems(ILogger<Problems> logger) : IExceptionHan
         ErrorCodes.InvalidRequest or ErrorCodes.InvalidManifest => 400,
         ErrorCodes.Unauthorized => 401,
         ErrorCodes.Forbidden => 403,
-        ErrorCodes.NotFound or ErrorCodes.VmNotFound or ErrorCodes.DeploymentNotFound or ErrorCodes.PluginNotFound or ErrorCodes.ActionNotFound or ErrorCodes.ArtifactNotFound => 404,
-        ErrorCodes.VmExists or ErrorCodes.DeploymentExists or ErrorCodes.DeploymentIncomplete or ErrorCodes.RuntimeMismatch or ErrorCodes.VmStatusConflict or ErrorCodes.VmBusy or ErrorCodes.VmNotRunning or ErrorCodes.PluginDisabled or ErrorCodes.PluginInUse => 409,
+        ErrorCodes.NotFound or ErrorCodes.VmNotFound or ErrorCodes.DeploymentNotFound or ErrorCodes.PluginNotFound or ErrorCodes.ActionNotFound or ErrorCodes.ArtifactNotFound or ErrorCodes.FileNotFound or ErrorCodes.DeviceNotFound or ErrorCodes.RouteNotFound => 404,
+        ErrorCodes.VmExists or ErrorCodes.DeploymentExists or ErrorCodes.DeploymentIncomplete or ErrorCodes.RuntimeMismatch or ErrorCodes.VmStatusConflict or ErrorCodes.VmBusy or ErrorCodes.VmNotRunning or ErrorCodes.PluginDisabled or ErrorCodes.PluginInUse or ErrorCodes.FileConflict or ErrorCodes.AlreadyIdentified or ErrorCodes.DeviceInUse or ErrorCodes.DeviceNotBound or ErrorCodes.PortInUse or ErrorCodes.RouteManaged => 409,
         ErrorCodes.VersionConflict => 412,
         ErrorCodes.TooLarge => 413,
         ErrorCodes.UnsupportedMediaType => 415,
-        ErrorCodes.PathNotAllowed or ErrorCodes.ChecksumMismatch or ErrorCodes.InvalidMedia or ErrorCodes.Unsupported => 422,
+        ErrorCodes.PathNotAllowed or ErrorCodes.ChecksumMismatch or ErrorCodes.InvalidMedia or ErrorCodes.Unsupported or ErrorCodes.ExecFailed or ErrorCodes.DeviceNotAllowed => 422,
         ErrorCodes.TooManyRequests => 429,
-        ErrorCodes.AgentUnreachable => 502,
-        ErrorCodes.NoReadyVm or ErrorCodes.IpPoolExhausted or ErrorCodes.HypervisorUnavailable or ErrorCodes.InsufficientCapacity or ErrorCodes.NetworkUnavailable or ErrorCodes.Unavailable => 503,
+        ErrorCodes.AgentUnreachable or ErrorCodes.ConnectionRefused or ErrorCodes.GuestError => 502,
+        ErrorCodes.NoReadyVm or ErrorCodes.IpPoolExhausted or ErrorCodes.HypervisorUnavailable or ErrorCodes.InsufficientCapacity or ErrorCodes.NetworkUnavailable or ErrorCodes.Unavailable or ErrorCodes.DeviceUnavailable => 503,
         ErrorCodes.Timeout => 504,
         ErrorCodes.DiskFull => 507,
         _ => 500,

@@ -56,16 +56,22 @@ internal static class Sockets
     /// <summary>Serves a WebSocket until either direction ends, then closes it with the reason of the one that ended first.</summary>
     /// <param name="socket">The WebSocket.</param>
     /// <param name="send">Sends; returns at its end, or throws <see cref="OperationCanceledException"/> when asked to stop.</param>
-    /// <param name="receive">Takes bytes of a message; null when the client must not send as much.</param>
+    /// <param name="receive">Receives until the client closes or breaks a limit, such as <see cref="MessageReceiver.RunAsync"/>.</param>
     /// <param name="clock">Measures limits.</param>
     /// <param name="stop">Ends it.</param>
+    /// <param name="sendLimit">Time that the client may take for one message; <see cref="SendLimit"/> when null.</param>
     public static async Task ServeAsync(
-        WebSocket socket, Func<MessageSender, CancellationToken, Task<SocketEnd>> send, MessageReceiver receive, TimeProvider clock, CancellationToken stop)
+        WebSocket socket,
+        Func<MessageSender, CancellationToken, Task<SocketEnd>> send,
+        Func<WebSocket, CancellationToken, Task<SocketEnd>> receive,
+        TimeProvider clock,
+        CancellationToken stop,
+        TimeSpan? sendLimit = null)
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
         using var abort = new CancellationTokenSource();
-        var receiving = receive.RunAsync(socket, abort.Token);
-        var sending = SendAsync(socket, send, clock, over.Token);
+        var receiving = receive(socket, abort.Token);
+        var sending = SendAsync(socket, send, clock, sendLimit ?? SendLimit, over.Token);
         await Task.WhenAny(receiving, sending);
         await over.CancelAsync();
         var sent = await sending;
@@ -87,9 +93,9 @@ internal static class Sockets
     }
 
     private static async Task<SocketEnd> SendAsync(
-        WebSocket socket, Func<MessageSender, CancellationToken, Task<SocketEnd>> send, TimeProvider clock, CancellationToken stop)
+        WebSocket socket, Func<MessageSender, CancellationToken, Task<SocketEnd>> send, TimeProvider clock, TimeSpan limit, CancellationToken stop)
     {
-        using var sender = new MessageSender(socket, clock, stop);
+        using var sender = new MessageSender(socket, clock, limit, stop);
         try
         {
             return await send(sender, stop);
@@ -101,8 +107,8 @@ internal static class Sockets
     }
 }
 
-/// <summary>Sends messages; a client that takes longer than <see cref="Sockets.SendLimit"/> for one is cut off.</summary>
-internal sealed class MessageSender(WebSocket socket, TimeProvider clock, CancellationToken stop) : IDisposable
+/// <summary>Sends messages; a client that takes longer than the limit for one is cut off.</summary>
+internal sealed class MessageSender(WebSocket socket, TimeProvider clock, TimeSpan limit, CancellationToken stop) : IDisposable
 {
     private readonly CancellationTokenSource _limit = new(Timeout.InfiniteTimeSpan, clock);
 
@@ -111,7 +117,7 @@ internal sealed class MessageSender(WebSocket socket, TimeProvider clock, Cancel
     {
         // Only the limit breaks a message off: half a message would break the stream.
         stop.ThrowIfCancellationRequested();
-        _limit.CancelAfter(Sockets.SendLimit);
+        _limit.CancelAfter(limit);
         using var stopped = stop.UnsafeRegister(static limit => ((CancellationTokenSource)limit!).CancelAfter(TimeSpan.FromSeconds(1)), _limit);
         await socket.SendAsync(bytes, type, endOfMessage: true, _limit.Token);
         _limit.CancelAfter(Timeout.InfiniteTimeSpan);
@@ -159,6 +165,46 @@ internal sealed class MessageReceiver(long maxMessage, Func<ReadOnlyMemory<byte>
         catch (Exception e) when (e is WebSocketException or IOException or OperationCanceledException or ObjectDisposedException)
         {
             return SocketEnd.Left;
+        }
+    }
+}
+
+/// <summary>Receives whole messages.</summary>
+internal sealed class MessageReader(WebSocket socket)
+{
+    private byte[] _buffer = new byte[4 * 1024];
+
+    /// <summary>The next message, valid until the next call; null when the client closes.</summary>
+    /// <param name="most">Most bytes of it.</param>
+    /// <param name="cancellationToken">Aborts the connection.</param>
+    /// <exception cref="InvalidDataException">It has more bytes.</exception>
+    /// <exception cref="WebSocketException">The client is gone.</exception>
+    public async Task<(WebSocketMessageType Type, ReadOnlyMemory<byte> Bytes)?> ReadAsync(int most, CancellationToken cancellationToken)
+    {
+        var length = 0;
+        while (true)
+        {
+            if (length == _buffer.Length)
+            {
+                Array.Resize(ref _buffer, Math.Min(4 * _buffer.Length, Math.Max(most, _buffer.Length) + 1));
+            }
+
+            var received = await socket.ReceiveAsync(_buffer.AsMemory(length), cancellationToken);
+            if (received.MessageType == WebSocketMessageType.Close)
+            {
+                return null;
+            }
+
+            length += received.Count;
+            if (length > most)
+            {
+                throw new InvalidDataException($"a message may have {most} bytes");
+            }
+
+            if (received.EndOfMessage)
+            {
+                return (received.MessageType, _buffer.AsMemory(0, length));
+            }
         }
     }
 }

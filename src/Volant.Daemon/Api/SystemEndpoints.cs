@@ -15,23 +15,25 @@ internal static class SystemEndpoints
     {
         routes.MapGet("/healthz", () => TypedResults.Ok(new HealthResponse { Status = "ok" })).WithTags("system").WithName("getHealth").WithSummary("Whether the daemon is alive");
         routes.MapGet("/readyz", ReadyAsync).WithTags("system").WithName("getReadiness").WithSummary("Whether the daemon can do its work").ProducesProblem(503);
-        routes.MapGet("/api/v1/system/status", Status).WithTags("system").WithName("getSystemStatus").WithSummary("How busy the host is");
-        routes.MapGet("/api/v1/system/summary", Summary).WithTags("system").WithName("getSystemSummary").WithSummary("VMs and plugins in numbers");
-        routes.MapGet("/api/v1/system/info", Info).WithTags("system").WithName("getSystemInfo").WithSummary("Version, addresses and abilities of the daemon");
+        routes.MapGet("/api/v1/system/status", (VolantStore store, HostLoad load) => TypedResults.Ok(Measure(store, load))).WithTags("system").WithName("getSystemStatus").WithSummary("How busy the host is");
+        routes.MapGet("/api/v1/system/summary", (VolantStore store, PluginRegistry plugins) => TypedResults.Ok(Summarise(store, plugins))).WithTags("system").WithName("getSystemSummary").WithSummary("VMs and plugins in numbers");
+        routes.MapGet("/api/v1/system/info", (DaemonOptions options, IHypervisorLauncher launcher) => TypedResults.Ok(Describe(options, launcher))).WithTags("system").WithName("getSystemInfo").WithSummary("Version, addresses and abilities of the daemon");
     }
 
-    private static Ok<SystemStatus> Status(VolantStore store, HostLoad load) => TypedResults.Ok(new SystemStatus
+    /// <summary>How busy the host is.</summary>
+    public static SystemStatus Measure(VolantStore store, HostLoad load) => new()
     {
         VmCount = store.CountVms().ByStatus.Values.Sum(),
         CpuPercent = Math.Round(load.CpuPercent(), 1),
         MemPercent = Math.Round(HostLoad.MemoryPercent(), 1),
-    });
+    };
 
-    private static Ok<SystemSummary> Summary(VolantStore store, PluginRegistry plugins)
+    /// <summary>VMs and plugins in numbers.</summary>
+    public static SystemSummary Summarise(VolantStore store, PluginRegistry plugins)
     {
         var (byStatus, byRuntime) = store.CountVms();
         var installed = plugins.All;
-        return TypedResults.Ok(new SystemSummary
+        return new SystemSummary
         {
             TotalVms = byStatus.Values.Sum(),
             ByStatus = byStatus,
@@ -39,22 +41,11 @@ internal static class SystemEndpoints
             TotalPlugins = installed.Count,
             EnabledPlugins = installed.Count(manifest => manifest.Enabled != false),
             Plugins = [.. installed.Select(manifest => new PluginSummary { Name = manifest.Name!, Version = manifest.Version!, Enabled = manifest.Enabled != false })],
-        });
+        };
     }
 
-    private static async Task<Ok<HealthResponse>> ReadyAsync(VolantStore store, Recovery recovery, CancellationToken cancellationToken)
-    {
-        if (!recovery.IsComplete)
-        {
-            throw new VolantException(ErrorCodes.Unavailable, "The daemon is taking over its VMs; try again shortly.");
-        }
-
-        return await store.IsWritableAsync(cancellationToken)
-            ? TypedResults.Ok(new HealthResponse { Status = "ok" })
-            : throw new VolantException(ErrorCodes.Unavailable, "The database cannot be written; free space below the state directory.");
-    }
-
-    private static Ok<SystemInfo> Info(DaemonOptions options, IHypervisorLauncher launcher)
+    /// <summary>Version, addresses and abilities of the daemon.</summary>
+    public static SystemInfo Describe(DaemonOptions options, IHypervisorLauncher launcher)
     {
         HypervisorCapabilities? hypervisor;
         try
@@ -67,7 +58,7 @@ internal static class SystemEndpoints
             hypervisor = null;
         }
 
-        return TypedResults.Ok(new SystemInfo
+        return new SystemInfo
         {
             Status = "ok",
             Version = DaemonHost.Version,
@@ -76,7 +67,19 @@ internal static class SystemEndpoints
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
             Kvm = hypervisor?.Kvm ?? false,
-            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "restart-policies", "rolling-updates"],
-        });
+            Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "exec", "files", "mcp", "published-ports", "restart-policies", "rolling-updates", "tunnel", "vfio"],
+        };
+    }
+
+    private static async Task<Ok<HealthResponse>> ReadyAsync(VolantStore store, Recovery recovery, CancellationToken cancellationToken)
+    {
+        if (!recovery.IsComplete)
+        {
+            throw new VolantException(ErrorCodes.Unavailable, "The daemon is taking over its VMs; try again shortly.");
+        }
+
+        return await store.IsWritableAsync(cancellationToken)
+            ? TypedResults.Ok(new HealthResponse { Status = "ok" })
+            : throw new VolantException(ErrorCodes.Unavailable, "The database cannot be written; free space below the state directory.");
     }
 }

@@ -22,7 +22,7 @@ internal static class VmConfigEndpoints
         config.MapGet("/history", History).WithName("listVMConfigHistory").WithSummary("List the versions of a VM's configuration, newest first").ProducesProblem(400).ProducesProblem(404);
     }
 
-    private static Ok<VmConfigVersion> Get(HttpContext context, string name, VolantStore store) => Answer(context, store.GetConfigVersion(Find(store, name).Id));
+    private static Ok<VmConfigVersion> Get(HttpContext context, string name, VolantStore store) => Answer(context, store.GetConfigVersion(store.GetVm(name).Id));
 
     private static async Task<Ok<VmConfigVersion>> PatchAsync(HttpContext context, string name, VmOrchestrator orchestrator, CancellationToken cancellationToken)
     {
@@ -36,10 +36,8 @@ internal static class VmConfigEndpoints
         var query = new QueryFaults();
         var count = query.Number("limit", limit, 100, 1, VolantStore.ConfigCapacity);
         query.Reject();
-        return TypedResults.Ok(store.ListConfigs(Find(store, name).Id, count));
+        return TypedResults.Ok(store.ListConfigs(store.GetVm(name).Id, count));
     }
-
-    private static VmRecord Find(VolantStore store, string name) => store.FindVm(name) is { Deleting: false } vm ? vm : throw VmOwners.NotFound(name);
 
     private static Ok<VmConfigVersion> Answer(HttpContext context, VmConfigVersion version)
     {

@@ -11,8 +11,10 @@ namespace Volant.Daemon.Api;
 /// <summary><c>/api/v1/vms</c>.</summary>
 internal static class VmEndpoints
 {
+    /// <summary>Longest time that a caller may wait or let a guest have.</summary>
+    public const int MaxTimeoutSeconds = 3600;
+
     private const int MaxLimit = 10_000;
-    private const int MaxTimeoutSeconds = 3600;
 
     public static void MapVms(this IEndpointRouteBuilder routes)
     {
@@ -65,7 +67,7 @@ internal static class VmEndpoints
 
     private static Ok<Vm> Get(HttpContext context, string name, VolantStore store)
     {
-        var vm = store.FindVm(name) is { Deleting: false } found ? found : throw VmOwners.NotFound(name);
+        var vm = store.GetVm(name);
         context.Response.Headers.ETag = ETags.Of(vm);
         return TypedResults.Ok(vm.Vm);
     }
@@ -110,7 +112,7 @@ internal static class VmEndpoints
     private static TimeSpan ParseGrace(string? text)
     {
         var query = new QueryFaults();
-        var seconds = query.Number("grace_seconds", text, (int)VmOrchestrator.DefaultGrace.TotalSeconds, 0, MaxTimeoutSeconds);
+        var seconds = query.Number("grace_seconds", text, VmOrchestrator.DefaultGraceSeconds, 0, MaxTimeoutSeconds);
         query.Reject();
         return TimeSpan.FromSeconds(seconds);
     }

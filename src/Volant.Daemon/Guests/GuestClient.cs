@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
@@ -23,8 +24,12 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <summary>How long a connection may take; a guest that is still starting is waited for as long.</summary>
     public static readonly TimeSpan ConnectLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>Most tunnels at a time: the agent serves 1,000 requests at a time over one connection, and needs some for itself.</summary>
+    public const int MaxTunnels = 512;
+
     private const int UsualStateBytes = 1024;
     private const int MaxHeaderKib = 32;
+    private const int SeedBytes = 64;
 
     // What one slow reader can make us hold; grows by itself for fast readers.
     private const int StreamWindowBytes = 256 * 1024;
@@ -40,6 +45,7 @@ internal sealed class GuestClient : IAsyncDisposable
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private Stream? _connection;
     private bool _disposed;
+    private int _tunnels;
 
     /// <summary>Makes a client; connects with the first request.</summary>
     /// <param name="endpoint">Where the agent listens.</param>
@@ -92,6 +98,37 @@ internal sealed class GuestClient : IAsyncDisposable
     public Task ShutdownAsync(CancellationToken cancellationToken) =>
         CallAsync(HttpMethod.Post, "v1/agent/shutdown", AnswerLimit, static (_, _) => Task.FromResult(true), cancellationToken);
 
+    /// <summary>Opens a stream of bytes to and from the guest that the agent serves at a path: the body of a POST and that of its answer.</summary>
+    /// <param name="path">Path and query below <see cref="BaseAddress"/>.</param>
+    /// <param name="cancellationToken">Ends the opening, not the tunnel.</param>
+    /// <exception cref="VolantException"><c>agent_unreachable</c>: the agent, or what it should connect to, does not answer, or there are <see cref="MaxTunnels"/> already.</exception>
+    public async Task<GuestTunnel> OpenTunnelAsync(string path, CancellationToken cancellationToken)
+    {
+        if (Interlocked.Increment(ref _tunnels) > MaxTunnels)
+        {
+            Interlocked.Decrement(ref _tunnels);
+            throw Unreachable($"{MaxTunnels} tunnels lead into it already", null);
+        }
+
+        try
+        {
+            return await GuestTunnel.OpenAsync(Invoker, new Uri(BaseAddress, path), () => Interlocked.Decrement(ref _tunnels), cancellationToken);
+        }
+        catch (Exception e) when (IsConnectionFault(e, cancellationToken))
+        {
+            throw Unreachable(CauseOf(e).Message, e);
+        }
+    }
+
+    /// <summary>Tells the guest the time, and gives its random generator a seed.</summary>
+    /// <exception cref="VolantException"><c>agent_unreachable</c>, also from an agent that is too old to be told; or <c>timeout</c>.</exception>
+    public async Task SetClockAsync(CancellationToken cancellationToken)
+    {
+        var told = new AgentClock { Time = _clock.GetUtcNow(), Seed = RandomNumberGenerator.GetBytes(SeedBytes) };
+        using var body = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(told, ContractsJson.Default.AgentClock));
+        await CallAsync(HttpMethod.Post, "v1/agent/clock", AnswerLimit, static (_, _) => Task.FromResult(true), cancellationToken, body);
+    }
+
     /// <summary>Closes the connection, whatever travels on it.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -138,13 +175,14 @@ internal sealed class GuestClient : IAsyncDisposable
         string path,
         TimeSpan limit,
         Func<HttpResponseMessage, CancellationToken, Task<T>> read,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        HttpContent? body = null)
     {
         using var deadline = new CancellationTokenSource(limit, _clock);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
         {
-            using var request = new HttpRequestMessage(method, new Uri(BaseAddress, path));
+            using var request = new HttpRequestMessage(method, new Uri(BaseAddress, path)) { Content = body };
             using var response = await Invoker.SendAsync(request, both.Token);
             return response.IsSuccessStatusCode
                 ? await read(response, both.Token)

@@ -44,6 +44,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             KernelArguments = string.Empty,
             Nic = nic,
             VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
+            PciDevices = plan.Devices,
             Paths = paths,
         };
         if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fit(spec, Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)), launcher) is { } whole)

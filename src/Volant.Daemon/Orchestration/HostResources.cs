@@ -11,13 +11,19 @@ namespace Volant.Daemon.Orchestration;
 /// here is recorded, released and swept everywhere.
 /// </summary>
 /// <remarks>A kind is recorded in the store before it is made, and forgotten after it is gone. Releasing is idempotent.</remarks>
-internal sealed class HostResources(VolantStore store, IHostNetwork network, DaemonOptions options)
+internal sealed class HostResources(VolantStore store, IHostNetwork network, DevicePassthrough devices, PublishedPorts ports, DaemonOptions options)
 {
     /// <summary>The hypervisor; its name is the VM's identity.</summary>
     public const string Process = "process";
 
     /// <summary>The tap interface.</summary>
     public const string Tap = "tap";
+
+    /// <summary>What listens on the host for the VM; its leases in the store live as long as the VM.</summary>
+    public const string Ports = "ports";
+
+    /// <summary>The PCI devices that are bound to vfio-pci; its name lists them.</summary>
+    public const string Devices = "devices";
 
     /// <summary>The runtime directory with its sockets and the private initramfs.</summary>
     public const string Directory = "directory";
@@ -26,35 +32,66 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
     public const string Logs = "logs";
 
     /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
-    private static readonly string[] ReleaseOrder = [Process, Tap, Directory, Logs];
+    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Tap, Directory, Logs];
 
     /// <summary>The files of a VM.</summary>
     public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
 
+    /// <summary>The PCI devices that a start of a plan leases: those that it names, and the others of their IOMMU groups.</summary>
+    /// <exception cref="VolantException">They cannot be passed through now; nothing was changed.</exception>
+    public IReadOnlyList<string> ResolveDevices(LaunchPlan plan) => devices.Resolve(plan);
+
     /// <summary>What a start of this VM will hold.</summary>
-    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode)
+    /// <param name="uid">Identity of the VM.</param>
+    /// <param name="networkMode">See <see cref="NetworkModes"/>.</param>
+    /// <param name="leased">What <see cref="ResolveDevices"/> answered.</param>
+    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode, IReadOnlyList<string> leased)
     {
         var paths = PathsOf(uid);
-        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
+        List<HostResource> needed = [new(Process, uid.ToString("D")), new(Ports, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
         if (networkMode != NetworkModes.Vsock)
         {
             needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
         }
 
+        if (leased.Count > 0)
+        {
+            needed.Add(new HostResource(Devices, string.Join(' ', leased)));
+        }
+
         return needed;
     }
 
-    /// <summary>Makes the directories and the tap. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
-    public async Task<NicSpec?> AcquireAsync(VmRecord vm, VmPaths paths, CancellationToken cancellationToken)
+    /// <summary>Holds the ports that a VM publishes, before anything is recorded or made; a replica's are its deployment's.</summary>
+    /// <exception cref="VolantException"><c>port_in_use</c>, or the host cannot open one.</exception>
+    public void ReservePorts(PortReservation reservation, LaunchPlan plan, long? vmId, bool isReplica)
+    {
+        if (!isReplica)
+        {
+            ports.Reserve(reservation, plan.Expose, plan.NetworkMode, route => route.VmId is { } id && id == vmId && !route.Manual);
+        }
+    }
+
+    /// <summary>Refuses a configuration of a VM that names a port which somebody else has.</summary>
+    /// <exception cref="VolantException"><c>port_in_use</c>.</exception>
+    public void CheckPorts(LaunchPlan plan, long vmId) => ports.Check(plan.Expose, vmId);
+
+    /// <summary>Opens again what ended with an earlier daemon, for a VM that went on.</summary>
+    public void Reopen(VmRecord vm) => ports.ReopenVm(vm);
+
+    /// <summary>Makes the directories and the tap, opens the ports and binds the devices. After a failure <see cref="ReleaseAsync(VmRecord, bool)"/> removes what was made.</summary>
+    public async Task<NicSpec?> AcquireAsync(VmRecord vm, LaunchPlan plan, VmPaths paths, CancellationToken cancellationToken)
     {
         System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
         System.IO.Directory.CreateDirectory(LogsOf(vm.Vm.Uid), OwnerOnly);
-        if (vm.Vm.NetworkMode == NetworkModes.Vsock)
+        ports.OpenVm(vm);
+        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        if (plan.Devices.Count > 0)
         {
-            return null;
+            await devices.AcquireAsync(vm.Id);
         }
 
-        return new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        return nic;
     }
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
@@ -84,8 +121,14 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dae
     {
         switch (resource.Kind)
         {
+            case Ports:
+                await ports.CloseVmAsync(vm.Id);
+                break;
             case Process:
                 await ProveDeadAsync(store.FindVm(vm.Id)?.Process ?? vm.Process);
+                break;
+            case Devices:
+                await devices.ReleaseAsync(vm.Id);
                 break;
             case Tap:
                 await network.DetachAsync(resource.Name, CancellationToken.None);

@@ -47,6 +47,15 @@ internal sealed record LaunchPlan
     /// <summary>Where the agent's TCP listener binds, if it is wanted.</summary>
     public ApiEndpoint? Api { get; init; }
 
+    /// <summary>Ports of the host that lead to it.</summary>
+    public IReadOnlyList<ExposedPort> Expose { get; init; } = [];
+
+    /// <summary>PCI devices to pass through, as addresses.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
+
+    /// <summary>Which devices the user allows, within what the operator does; empty for all of those.</summary>
+    public IReadOnlyList<string> DeviceAllowlist { get; init; } = [];
+
     /// <summary>Puts the explicit fields of a request on top of its configuration: what is stored as version 1.</summary>
     public static VmConfig Merge(CreateVmRequest request)
     {
@@ -73,7 +82,9 @@ internal sealed record LaunchPlan
     public static VmConfig Normalise(VmConfig config) => config with
     {
         Network = ManifestRules.NormaliseNetwork(config.Network),
+        Devices = DeviceRules.Normalise(config.Devices),
         Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
+        Expose = RouteRules.Normalise(config.Expose),
     };
 
     /// <summary>The plugin that a configuration names.</summary>
@@ -105,7 +116,11 @@ internal sealed record LaunchPlan
             KernelOverride = config.KernelOverride,
             KernelWords = config.KernelCmdline,
             Api = config.Api,
+            Expose = config.Expose ?? [],
+            Devices = (config.Devices ?? manifest.Devices)?.PciPassthrough ?? [],
+            DeviceAllowlist = (config.Devices ?? manifest.Devices)?.Allowlist ?? [],
         };
+        RejectUnreachable(plan);
         if (plan.MemoryMib < MinimumMemoryMib)
         {
             throw new VolantException(ErrorCodes.Unsupported, $"{plan.MemoryMib} MiB of memory is less than the kernel and the agent need; ask for at least {MinimumMemoryMib} MiB.")
@@ -143,13 +158,22 @@ internal sealed record LaunchPlan
             : config.Rootfs is not null || manifest.Rootfs is not null ? "'rootfs'"
             : manifest.Disks is { Count: > 0 } ? "'disks'"
             : config.CloudInit is not null || manifest.CloudInit is not null ? "'cloud_init'"
-            : config.Expose is { Count: > 0 } ? "'expose'"
-            : (config.Devices ?? manifest.Devices)?.PciPassthrough is { Count: > 0 } ? "'devices'"
             : (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
             : null;
         if (what is not null)
         {
             throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd cannot start a VM with {what}; remove it from the manifest or the configuration.");
+        }
+    }
+
+    /// <summary>Refuses ports that lead to an address which the guest will not have.</summary>
+    private static void RejectUnreachable(LaunchPlan plan)
+    {
+        var faults = plan.Expose.Index().Where(entry => entry.Item.Mode is { } mode && mode != NetworkModes.Vsock && mode != plan.NetworkMode)
+            .Select(entry => new FieldError($"config.expose[{entry.Index}].mode", $"must be '{plan.NetworkMode}', the VM's network mode, or '{NetworkModes.Vsock}'")).ToList();
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.Unsupported, $"The guest cannot be reached as its published ports say: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
         }
     }
 }

@@ -18,6 +18,8 @@ internal sealed partial class Recovery(
     VmOwners owners,
     IHypervisorLauncher launcher,
     IHostNetwork network,
+    PublishedPorts ports,
+    DevicePassthrough devices,
     DaemonOptions options,
     TimeProvider clock,
     ILogger<Recovery> logger) : BackgroundService
@@ -72,6 +74,10 @@ internal sealed partial class Recovery(
     {
         await Task.Yield();
         var started = clock.GetTimestamp();
+        await devices.RecoverAsync();
+
+        // Ports of deployments and of addresses; those of a VM follow when it is adopted.
+        await ports.SyncAsync();
         var observed = await ObserveAsync();
         await Parallel.ForEachAsync(_known, new ParallelOptions { MaxDegreeOfParallelism = Concurrency }, async (known, _) => await RecoverAsync(known.Owner, known.Vm, observed));
         if (_known.Count > 0)
@@ -143,6 +149,7 @@ internal sealed partial class Recovery(
     {
         try
         {
+            await ports.SyncAsync();
             var observed = await ObserveAsync();
             var known = store.AllVms();
             var uids = known.Select(vm => vm.Vm.Uid).ToHashSet();

@@ -29,8 +29,11 @@ internal sealed partial class VmOrchestrator(
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
 {
-    /// <summary>How long a guest may take to power off when nobody says otherwise.</summary>
-    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(10);
+    /// <summary>How long a guest may take to power off when nobody says otherwise, in seconds.</summary>
+    public const int DefaultGraceSeconds = 10;
+
+    /// <summary>The same as a time.</summary>
+    public static readonly TimeSpan DefaultGrace = TimeSpan.FromSeconds(DefaultGraceSeconds);
 
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";
@@ -46,13 +49,14 @@ internal sealed partial class VmOrchestrator(
     public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null, ReplicaOf? replica = null) =>
         TrackAsync("create", request.Name ?? string.Empty, () => CreateCoreAsync(request, spawned, replica)).WaitAsync(cancellationToken);
 
-    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored.</summary>
+    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored, and what it comes to.</summary>
     /// <exception cref="VolantException">They could not.</exception>
-    public VmConfig CheckConfig(VmConfig config)
+    public (VmConfig Config, LaunchPlan Plan) CheckConfig(VmConfig config)
     {
         var normal = LaunchPlan.Normalise(config);
-        LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
-        return normal;
+        var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
+        resources.ResolveDevices(plan);
+        return (normal, plan);
     }
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
@@ -121,17 +125,25 @@ internal sealed partial class VmOrchestrator(
     /// <param name="change">Makes the next configuration out of the current one. Pure.</param>
     /// <param name="cancellationToken">Stops it before it begins.</param>
     /// <exception cref="VolantException"><c>vm_not_found</c>, <c>version_conflict</c>, or the result is not a configuration that could be started.</exception>
-    public Task<VmConfigVersion> ChangeConfigAsync(string name, Func<int, bool> expected, Func<VmConfig, VmConfig> change, CancellationToken cancellationToken) =>
-        store.ChangeConfigAsync(
-            owners.Get(name).Id,
+    public Task<VmConfigVersion> ChangeConfigAsync(string name, Func<int, bool> expected, Func<VmConfig, VmConfig> change, CancellationToken cancellationToken)
+    {
+        var owner = owners.Get(name);
+        return store.ChangeConfigAsync(
+            owner.Id,
             expected,
             current =>
             {
                 var next = LaunchPlan.Normalise(change(current));
-                LaunchPlan.Resolve(next, plugins.Get(LaunchPlan.PluginOf(next)), HostMemoryMib);
+                var plan = LaunchPlan.Resolve(next, plugins.Get(LaunchPlan.PluginOf(next)), HostMemoryMib);
+                if (owner.Deployment is null)
+                {
+                    resources.CheckPorts(plan, owner.Id);
+                }
+
                 return next;
             },
             cancellationToken);
+    }
 
     /// <summary>Waits until a VM is ready.</summary>
     /// <exception cref="VolantException"><c>timeout</c>, <c>vm_not_running</c>, or <c>agent_unreachable</c> when it ended before.</exception>
@@ -177,9 +189,12 @@ internal sealed partial class VmOrchestrator(
         RejectAtOnce(request);
         var config = LaunchPlan.Merge(request);
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
+        var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, launcher.Capabilities) with { Replica = replica }, CancellationToken.None);
+        using var ports = new PortReservation();
+        resources.ReservePorts(ports, plan, vmId: null, isReplica: replica is not null);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases }, CancellationToken.None);
         var owner = owners.Add(vm);
         try
         {
@@ -215,7 +230,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, HypervisorCapabilities capabilities)
+    private NewVm Describe(string name, VmConfig config, LaunchPlan plan, IReadOnlyList<string> devices, HypervisorCapabilities capabilities)
     {
         var uid = Guid.CreateVersion7();
         var paths = resources.PathsOf(uid);
@@ -236,7 +251,8 @@ internal sealed partial class VmOrchestrator(
             Directory = paths.Directory,
             SerialSocket = paths.SerialSocket,
             Config = config,
-            Resources = resources.Needed(uid, plan.NetworkMode),
+            Resources = resources.Needed(uid, plan.NetworkMode, devices),
+            Devices = devices,
         };
     }
 
@@ -245,12 +261,15 @@ internal sealed partial class VmOrchestrator(
         var vm = store.FindVm(owner.Id)!;
         LaunchPlan plan;
         StagedBoot boot;
+        using var ports = new PortReservation();
         try
         {
             var config = store.GetConfig(vm.Id);
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
+            var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, automatic), CancellationToken.None);
+            resources.ReservePorts(ports, plan, vm.Id, vm.Vm.Deployment is not null);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic) with { Ports = ports.Leases }, CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -271,7 +290,7 @@ internal sealed partial class VmOrchestrator(
         }
     }
 
-    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, bool automatic) => new()
+    private NewStart DescribeStart(VmRecord vm, LaunchPlan plan, IReadOnlyList<string> devices, bool automatic) => new()
     {
         Plugin = plan.Plugin,
         Runtime = plan.Runtime,
@@ -281,7 +300,8 @@ internal sealed partial class VmOrchestrator(
         CpuCores = plan.CpuCores,
         MemoryMib = plan.MemoryMib,
         KernelCmdline = plan.KernelWords ?? string.Empty,
-        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode),
+        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode, devices),
+        Devices = devices,
         Automatic = automatic,
     };
 
@@ -294,7 +314,7 @@ internal sealed partial class VmOrchestrator(
     {
         var began = clock.GetTimestamp();
         var paths = resources.PathsOf(vm.Vm.Uid);
-        var nic = await resources.AcquireAsync(vm, paths, CancellationToken.None);
+        var nic = await resources.AcquireAsync(vm, plan, paths, CancellationToken.None);
         Instruments.RecordBoot(clock, began, "network");
         var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
         var launched = clock.GetTimestamp();
@@ -319,10 +339,20 @@ internal sealed partial class VmOrchestrator(
         }
 
         run.StopAskedBy = askedBy;
+        run.IsReady = false;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
+        await EndAsync(owner, run, grace);
+        return await supervisor.EndRunAsync(owner, run);
+    }
+
+    /// <summary>Asks the guest to power off, and ends the hypervisor when it has not after <paramref name="grace"/>.</summary>
+    private async Task EndAsync(VmOwner owner, VmRun run, TimeSpan grace)
+    {
+        var asking = Task.CompletedTask;
         if (grace > TimeSpan.Zero)
         {
-            await AskToPowerOffAsync(owner, run);
+            // The guest's time runs from now on: one that does not even take the question gets no more of it (reliability G05).
+            asking = AskToPowerOffAsync(owner, run, grace / 2 < AskTimeout ? grace / 2 : AskTimeout);
             try
             {
                 await run.Process.Exited.WaitAsync(grace, clock);
@@ -334,14 +364,15 @@ internal sealed partial class VmOrchestrator(
         }
 
         await run.Process.KillAsync();
-        return await supervisor.EndRunAsync(owner, run);
+        await asking;
     }
 
-    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run)
+    /// <summary>Asks the agent, and after <paramref name="patience"/> the hypervisor, which has as long.</summary>
+    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run, TimeSpan patience)
     {
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Guest.ShutdownAsync(timeout.Token);
             return;
         }
@@ -352,7 +383,7 @@ internal sealed partial class VmOrchestrator(
 
         try
         {
-            using var timeout = new CancellationTokenSource(AskTimeout, clock);
+            using var timeout = new CancellationTokenSource(patience, clock);
             await run.Process.RequestPowerOffAsync(timeout.Token);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
@@ -369,6 +400,7 @@ internal sealed partial class VmOrchestrator(
             return;
         }
 
+        owner.Run?.IsReady = false;
         await store.BeginDeleteAsync(vm.Id, CancellationToken.None);
         if (owner.Run is { } run)
         {
@@ -428,24 +460,12 @@ internal sealed partial class VmOrchestrator(
         }
 
         var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
+        resources.Reopen(vm);
         LogAdopted(vm.Name, process.Handle.Process.Pid);
         if (vm.Vm.Status == VmStatus.Stopping)
         {
             run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
-            await AskToPowerOffAsync(owner, run);
-            _ = EndAfterGraceAsync(run);
-        }
-    }
-
-    private async Task EndAfterGraceAsync(VmRun run)
-    {
-        try
-        {
-            await run.Process.Exited.WaitAsync(DefaultGrace, clock);
-        }
-        catch (TimeoutException)
-        {
-            await run.Process.KillAsync();
+            _ = EndAsync(owner, run, DefaultGrace);
         }
     }
 

@@ -8,7 +8,7 @@ using Volant.Daemon.Store;
 namespace Volant.Daemon.Orchestration;
 
 /// <summary>The one owner of a VM: runs its operations one after another.</summary>
-internal sealed class VmOwner(long id, string name) : IDisposable
+internal sealed class VmOwner(long id, string name, string? deployment) : IDisposable
 {
     /// <summary>Most operations that may wait for one VM.</summary>
     public const int MaxOperations = 64;
@@ -18,6 +18,9 @@ internal sealed class VmOwner(long id, string name) : IDisposable
 
     /// <summary>Name of the VM.</summary>
     public string Name { get; } = name;
+
+    /// <summary>The deployment that it belongs to.</summary>
+    public string? Deployment { get; } = deployment;
 
     /// <summary>The daemon has started and does not know yet whether the VM runs.</summary>
     public bool Recovering { get; set; }
@@ -40,16 +43,24 @@ internal sealed class VmRun : IAsyncDisposable
 {
     private readonly CancellationTokenSource _ended = new();
 
+    private volatile bool _isReady;
+
+    /// <param name="vm">See <see cref="Vm"/>.</param>
     /// <param name="process">The hypervisor.</param>
     /// <param name="guest">The agent inside.</param>
     /// <param name="launchedAt">See <see cref="LaunchedAt"/>.</param>
-    public VmRun(VmProcess process, GuestClient guest, long launchedAt)
+    public VmRun(Vm vm, VmProcess process, GuestClient guest, long launchedAt)
     {
+        Vm = vm;
+        _isReady = vm.Ready;
         Process = process;
         Guest = guest;
         LaunchedAt = launchedAt;
         Ended = _ended.Token;
     }
+
+    /// <summary>The VM as it was when the run began.</summary>
+    public Vm Vm { get; }
 
     /// <summary>The hypervisor.</summary>
     public VmProcess Process { get; }
@@ -68,6 +79,16 @@ internal sealed class VmRun : IAsyncDisposable
 
     /// <summary>Whether the agent has answered in this run.</summary>
     public bool AgentSeen { get; set; }
+
+    /// <summary>Whether the workload serves, as far as is known at this moment.</summary>
+    public bool IsReady
+    {
+        get => _isReady;
+        set => _isReady = value;
+    }
+
+    /// <summary>Ports that the configuration of a replica publishes.</summary>
+    public IReadOnlyList<ExposedPort> Exposed { get; init; } = [];
 
     /// <summary>Why the daemon itself ended the hypervisor, if it did.</summary>
     public string? KilledBecause { get; set; }
@@ -94,7 +115,7 @@ internal sealed class VmOwners : IAsyncDisposable
     private readonly ConcurrentDictionary<string, VmOwner> _owners = new(StringComparer.Ordinal);
 
     /// <summary>Registers the owner of a VM that is in the store. The caller holds its lane from the first moment.</summary>
-    public VmOwner Add(VmRecord vm) => _owners[vm.Name] = new VmOwner(vm.Id, vm.Name);
+    public VmOwner Add(VmRecord vm) => _owners[vm.Name] = new VmOwner(vm.Id, vm.Name, vm.Vm.Deployment);
 
     /// <summary>The owner of a VM.</summary>
     /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
@@ -102,6 +123,12 @@ internal sealed class VmOwners : IAsyncDisposable
 
     /// <summary>The owner of a VM; null when there is none of that name.</summary>
     public VmOwner? Find(string name) => _owners.GetValueOrDefault(name);
+
+    /// <summary>The run of a VM; null when it does not run.</summary>
+    public VmRun? FindRun(string name) => Find(name)?.Run;
+
+    /// <summary>The runs of a deployment's VMs that serve.</summary>
+    public IEnumerable<VmRun> ReadyRuns(string deployment) => from owner in _owners.Values where owner.Deployment == deployment && owner.Run is { IsReady: true } select owner.Run;
 
     /// <summary>Removes the owner of a VM that is gone; another VM may have taken the name since.</summary>
     public void Remove(VmOwner owner) => _owners.TryRemove(KeyValuePair.Create(owner.Name, owner));
@@ -134,5 +161,5 @@ internal sealed class VmOwners : IAsyncDisposable
     }
 
     /// <summary>The failure of every look-up.</summary>
-    public static VolantException NotFound(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+    public static VolantException NotFound(string name) => VolantStore.NoVm(name);
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Volant.Contracts.Api;
+using Volant.Contracts.Boot;
 using Volant.Daemon.Guests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Logs;
@@ -23,7 +24,9 @@ internal sealed partial class VmSupervisor(
     private static readonly TimeSpan StateWait = TimeSpan.FromSeconds(25);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long the agent may not be reached before its VM is not ready; a hung one is noticed by pings 10 to 20 s earlier.</summary>
+    private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a guest may be silent before its restart policy, if it has one, ends it. Without one it is left alone.</summary>
     private static readonly TimeSpan HungAfter = TimeSpan.FromSeconds(120);
@@ -31,7 +34,10 @@ internal sealed partial class VmSupervisor(
     /// <summary>Takes charge of a hypervisor. The caller holds the owner's lane.</summary>
     public VmRun Watch(VmOwner owner, VmRecord vm, VmProcess process, GuestEndpoint endpoint, long launchedAt)
     {
-        var run = new VmRun(process, new GuestClient(endpoint, clock), launchedAt);
+        var run = new VmRun(vm.Vm, process, new GuestClient(endpoint, clock), launchedAt)
+        {
+            Exposed = vm.Vm.Deployment is null ? [] : store.GetConfig(vm.Id).Expose ?? [],
+        };
         owner.Run = run;
         var paths = resources.PathsOf(vm.Vm.Uid);
         run.Log = logs.Follow(vm.Name, vm.Vm.Uid, paths.LogDirectory, paths.ConsoleLog, run.Guest, run.Ended);
@@ -48,7 +54,7 @@ internal sealed partial class VmSupervisor(
         await (run.Log?.DrainAsync() ?? Task.CompletedTask);
         await run.DisposeAsync();
         var vm = store.FindVm(owner.Id)!;
-        var (status, reason) = Judge(run, exit);
+        var (status, reason) = FindBootFailure(run, vm, exit) is { } failure ? (VmStatus.Crashed, $"the guest could not boot: {failure}") : Judge(run, exit);
         var ended = new VmExit { Code = exit.Code, Signal = exit.Signal, At = clock.GetUtcNow(), Reason = reason, AskedBy = run.StopAskedBy };
         var ran = run.LaunchedAt != 0 ? clock.GetElapsedTime(run.LaunchedAt) : vm.Vm.StartedAt is { } at ? ended.At - at : TimeSpan.Zero;
         var record = await SettleAsync(vm, status, ended, ran);
@@ -121,6 +127,7 @@ internal sealed partial class VmSupervisor(
         var silentSince = started;
         var silences = 0;
         var revision = 0L;
+        var clockIsSet = false;
         var ready = vm.Vm.Ready;
         while (!run.Ended.IsCancellationRequested)
         {
@@ -134,6 +141,8 @@ internal sealed partial class VmSupervisor(
                     ready = state.Ready;
                     await PublishReadyAsync(run, vm, ready, state.Workload.Message);
                 }
+
+                clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);
             }
             catch (OperationCanceledException)
             {
@@ -142,6 +151,9 @@ internal sealed partial class VmSupervisor(
             catch (Exception e)
             {
                 revision = 0;
+
+                // Until the connection broke the guest may have had nothing to say.
+                silentSince = silences == 0 && run.AgentSeen ? clock.GetTimestamp() : silentSince;
                 var silence = clock.GetElapsedTime(silentSince);
                 if (ready && silence > LostAfter)
                 {
@@ -159,6 +171,21 @@ internal sealed partial class VmSupervisor(
                 LogAgentSilent(e, vm.Name);
                 await Task.Delay(RetryDelay(silences++), clock, CancellationToken.None);
             }
+        }
+    }
+
+    /// <summary>Tells the guest the time, once its agent answers; false when that is to be tried again with the next answer.</summary>
+    private async Task<bool> TrySetClockAsync(VmRun run, string name)
+    {
+        try
+        {
+            await run.Guest.SetClockAsync(run.Ended);
+            return true;
+        }
+        catch (VolantException e)
+        {
+            LogClockNotSet(e, name);
+            return false;
         }
     }
 
@@ -182,6 +209,7 @@ internal sealed partial class VmSupervisor(
 
     private async Task PublishReadyAsync(VmRun run, VmRecord vm, bool ready, string? message)
     {
+        run.IsReady = ready;
         long? bootMs = !ready ? null
             : run.LaunchedAt != 0 ? (long)clock.GetElapsedTime(run.LaunchedAt).TotalMilliseconds
             : vm.Vm.StartedAt is { } at && clock.GetUtcNow() is var now && now >= at ? (long)(now - at).TotalMilliseconds : null;
@@ -204,6 +232,12 @@ internal sealed partial class VmSupervisor(
             LogNotReady(vm.Name, message ?? "no reason given");
         }
     }
+
+    /// <summary>Why a guest that powered off before its agent answered could not boot, in its own words; null when it did not say so.</summary>
+    private string? FindBootFailure(VmRun run, VmRecord vm, HypervisorExit exit) =>
+        exit.Reason == "guest-shutdown" && run is { AgentSeen: false, StopAskedBy: null, KilledBecause: null } && vm.Vm.BootMs is null
+            ? BootFailure.Find(LogTail.Read(resources.PathsOf(vm.Vm.Uid).ConsoleLog, LastLines))
+            : null;
 
     /// <summary>What an exit means, in a status and in words.</summary>
     internal static (VmStatus Status, string Reason) Judge(VmRun run, HypervisorExit exit)
@@ -244,4 +278,7 @@ internal sealed partial class VmSupervisor(
 
     [LoggerMessage(EventId = 1105, Level = LogLevel.Debug, Message = "The agent of VM {Vm} does not answer")]
     private partial void LogAgentSilent(Exception exception, string vm);
+
+    [LoggerMessage(EventId = 1106, Level = LogLevel.Debug, Message = "The clock of VM {Vm} could not be set")]
+    private partial void LogClockNotSet(Exception exception, string vm);
 }

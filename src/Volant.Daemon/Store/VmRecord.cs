@@ -45,6 +45,9 @@ internal sealed record NewVm
     /// <summary>Where an address is leased from; null when the host manages none.</summary>
     public AddressRange? Addresses { get; init; }
 
+    /// <summary>Ports of the host that it publishes.</summary>
+    public IReadOnlyList<PortLease> Ports { get; init; } = [];
+
     public required int CpuCores { get; init; }
 
     public required int MemoryMib { get; init; }
@@ -64,6 +67,9 @@ internal sealed record NewVm
 
     /// <summary>What the first start will hold on the host.</summary>
     public required IReadOnlyList<HostResource> Resources { get; init; }
+
+    /// <summary>PCI devices that it leases.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
 }
 
 /// <summary>What a start of an existing VM changes in its record.</summary>
@@ -81,6 +87,9 @@ internal sealed record NewStart
     /// <summary>Where an address is leased from when it has none; null gives the address back.</summary>
     public AddressRange? Addresses { get; init; }
 
+    /// <summary>Ports of the host that its configuration publishes now; others are given back.</summary>
+    public IReadOnlyList<PortLease> Ports { get; init; } = [];
+
     public required int CpuCores { get; init; }
 
     public required int MemoryMib { get; init; }
@@ -89,6 +98,9 @@ internal sealed record NewStart
 
     /// <summary>What the start will hold on the host.</summary>
     public required IReadOnlyList<HostResource> Resources { get; init; }
+
+    /// <summary>PCI devices that it leases.</summary>
+    public IReadOnlyList<string> Devices { get; init; } = [];
 
     /// <summary>Whether the restart policy asked for it.</summary>
     public required bool Automatic { get; init; }

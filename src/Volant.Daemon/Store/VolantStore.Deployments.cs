@@ -47,9 +47,10 @@ internal sealed partial class VolantStore
     public IReadOnlyList<(VmRecord Vm, int Revision)> ListReplicas(long id) => database.Read(
         c => c.Query(row => (ReadVm(row), row.Int("deployment_revision")!.Value), $"SELECT {VmColumns}, deployment_revision FROM vms WHERE deployment_id = $id", ("$id", id)));
 
-    /// <summary>Records a deployment.</summary>
-    /// <exception cref="VolantException"><c>deployment_exists</c>.</exception>
-    public Task<DeploymentRecord> InsertDeploymentAsync(string name, int replicas, VmConfig config, RolloutStrategy strategy, CancellationToken cancellationToken) => database.WriteAsync(
+    /// <summary>Records a deployment with the ports of the host that it publishes.</summary>
+    /// <exception cref="VolantException"><c>deployment_exists</c> or <c>port_in_use</c>.</exception>
+    public Task<DeploymentRecord> InsertDeploymentAsync(
+        string name, int replicas, VmConfig config, RolloutStrategy strategy, IReadOnlyList<PortLease> ports, CancellationToken cancellationToken) => database.WriteAsync(
         c =>
         {
             if (c.Scalar("SELECT 1 FROM deployments WHERE name = $name", ("$name", name)) is not null)
@@ -63,14 +64,16 @@ internal sealed partial class VolantStore
                 VALUES ($name, $replicas, 1, 1, $config, $strategy, $now, $now)
                 """,
                 ("$name", name), ("$replicas", replicas), ("$config", ToJson(config)), ("$strategy", ToJson(strategy)), ("$now", Now));
-            return FindDeployment(c, name)!;
+            var created = FindDeployment(c, name)!;
+            AddPorts(c, created.Id, ports);
+            return created;
         },
         cancellationToken);
 
     /// <summary>Changes what a user wants of a deployment; another configuration gets the next revision.</summary>
-    /// <exception cref="VolantException"><c>deployment_not_found</c> or <c>version_conflict</c>.</exception>
+    /// <exception cref="VolantException"><c>deployment_not_found</c>, <c>version_conflict</c> or <c>port_in_use</c>.</exception>
     public Task<DeploymentRecord> ChangeDeploymentAsync(
-        string name, Func<int, bool> expected, int? replicas, VmConfig? config, RolloutStrategy? strategy, CancellationToken cancellationToken) => database.WriteAsync(
+        string name, Func<int, bool> expected, int? replicas, VmConfig? config, RolloutStrategy? strategy, IReadOnlyList<PortLease> ports, CancellationToken cancellationToken) => database.WriteAsync(
         c =>
         {
             var current = FindDeployment(c, name) is { Deleting: false } found ? found : throw NoDeployment(name);
@@ -89,6 +92,7 @@ internal sealed partial class VolantStore
                 WHERE id = $id
                 """,
                 ("$id", current.Id), ("$replicas", replicas), ("$strategy", strategy is null ? null : ToJson(strategy)), ("$config", next), ("$now", Now));
+            AddPorts(c, current.Id, ports);
             return FindDeployment(c, name)!;
         },
         cancellationToken);
@@ -98,19 +102,37 @@ internal sealed partial class VolantStore
         c => c.Execute("UPDATE deployments SET message = $message, updated_at = $now WHERE id = $id AND message IS NOT $message", ("$id", id), ("$message", message), ("$now", Now)),
         cancellationToken);
 
-    /// <summary>Remembers that a revision was healthy: where a later one is rolled back to.</summary>
+    /// <summary>Remembers that a revision was healthy: where a later one is rolled back to. Ports of earlier ones are given back.</summary>
     public Task SetGoodRevisionAsync(long id, int revision, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute("UPDATE deployments SET good_revision = revision, good_config = config WHERE id = $id AND revision = $revision", ("$id", id), ("$revision", revision)),
+        c =>
+        {
+            var changed = c.Execute("UPDATE deployments SET good_revision = revision, good_config = config WHERE id = $id AND revision = $revision", ("$id", id), ("$revision", revision));
+            if (changed > 0)
+            {
+                PrunePorts(c, id);
+            }
+
+            return changed;
+        },
         cancellationToken);
 
-    /// <summary>Returns to the revision that was healthy last, unless a user changed the deployment meanwhile.</summary>
+    /// <summary>Returns to the revision that was healthy last, unless a user changed the deployment meanwhile; its ports it still has.</summary>
     public Task<bool> RollBackAsync(long id, int from, string message, CancellationToken cancellationToken) => database.WriteAsync(
-        c => c.Execute(
-            """
-            UPDATE deployments SET revision = good_revision, config = good_config, message = $message, version = version + 1, updated_at = $now
-            WHERE id = $id AND revision = $from AND good_revision IS NOT NULL AND good_revision <> revision
-            """,
-            ("$id", id), ("$from", from), ("$message", message), ("$now", Now)) > 0,
+        c =>
+        {
+            var changed = c.Execute(
+                """
+                UPDATE deployments SET revision = good_revision, config = good_config, message = $message, version = version + 1, updated_at = $now
+                WHERE id = $id AND revision = $from AND good_revision IS NOT NULL AND good_revision <> revision
+                """,
+                ("$id", id), ("$from", from), ("$message", message), ("$now", Now));
+            if (changed > 0)
+            {
+                PrunePorts(c, id);
+            }
+
+            return changed > 0;
+        },
         cancellationToken);
 
     /// <summary>Says that a deployment is to be deleted with its VMs.</summary>

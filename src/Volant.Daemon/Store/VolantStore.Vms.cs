@@ -35,6 +35,13 @@ internal sealed partial class VolantStore
     /// <summary>One VM; null when there is none of that name.</summary>
     public VmRecord? FindVm(string name) => database.Read(c => c.Query(ReadVm, $"SELECT {VmColumns} FROM vms WHERE name = $name", ("$name", name)) is [var vm] ? vm : null);
 
+    /// <summary>One VM that is not being deleted.</summary>
+    /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
+    public VmRecord GetVm(string name) => FindVm(name) is { Deleting: false } vm ? vm : throw NoVm(name);
+
+    /// <summary>The failure of every look-up.</summary>
+    public static VolantException NoVm(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
+
     /// <summary>One VM by number; null when it is gone.</summary>
     public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
 
@@ -63,7 +70,7 @@ internal sealed partial class VolantStore
         c => c.Query(row => new HostResource(row.GetString(0), row.GetString(1)), "SELECT kind, name FROM host_resources WHERE vm_id = $id", ("$id", id)));
 
     /// <summary>Records a VM with its leases, its configuration and what it will hold on the host, and moves it from <c>pending</c> to <c>starting</c>.</summary>
-    /// <exception cref="VolantException"><c>vm_exists</c>, <c>plugin_not_found</c> or <c>ip_pool_exhausted</c>; nothing is recorded.</exception>
+    /// <exception cref="VolantException"><c>vm_exists</c>, <c>plugin_not_found</c>, <c>device_in_use</c>, <c>port_in_use</c> or <c>ip_pool_exhausted</c>; nothing is recorded.</exception>
     public Task<VmRecord> InsertVmAsync(NewVm vm, CancellationToken cancellationToken) => ChangeAsync(
         change =>
         {
@@ -96,6 +103,8 @@ internal sealed partial class VolantStore
 
             var id = (long)c.Scalar("SELECT last_insert_rowid()")!;
             Lease(c, id, vm.Addresses);
+            LeasePorts(c, id, vm.Ports);
+            LeaseDevices(c, id, vm.Devices);
             InsertConfig(c, id, 1, vm.Config);
             InsertResources(c, id, vm.Resources);
             Append(change, FindVm(c, id)!, VmEventTypes.Created);
@@ -104,11 +113,13 @@ internal sealed partial class VolantStore
         cancellationToken);
 
     /// <summary>Moves a stopped or crashed VM to <c>starting</c> and records what it will hold on the host.</summary>
-    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start; <c>ip_pool_exhausted</c>.</exception>
+    /// <exception cref="VolantException"><c>vm_status_conflict</c>: its status does not allow a start; <c>device_in_use</c>, <c>port_in_use</c> or <c>ip_pool_exhausted</c>.</exception>
     public Task<VmRecord> BeginStartAsync(long id, NewStart start, CancellationToken cancellationToken) => ChangeAsync(
         change =>
         {
             Lease(change.Connection, id, start.Addresses);
+            LeasePorts(change.Connection, id, start.Ports);
+            LeaseDevices(change.Connection, id, start.Devices);
             InsertResources(change.Connection, id, start.Resources);
             return Transition(
                 change, id, VmStatus.Starting, start.Automatic ? "started again by its restart policy" : null,
@@ -306,44 +317,44 @@ internal sealed partial class VolantStore
 
     private static VmRecord ReadVm(SqliteDataReader row)
     {
-        var id = row.Number((int)VmColumn.Id)!.Value;
+        var id = row.GetInt64((int)VmColumn.Id);
         var pid = row.Int((int)VmColumn.Pid);
         var vm = new Vm
         {
             Id = id,
-            Uid = Guid.Parse(row.Text((int)VmColumn.Uid)!),
-            Name = row.Text((int)VmColumn.Name)!,
-            Plugin = row.Text((int)VmColumn.Plugin)!,
-            Runtime = row.Text((int)VmColumn.Runtime)!,
-            Desired = row.Text((int)VmColumn.Desired) == "running" ? DesiredState.Running : DesiredState.Stopped,
-            Status = VmStatusRules.FindStatus(row.Text((int)VmColumn.Status)!)!.Value,
-            Ready = row.Number((int)VmColumn.Ready) == 1,
+            Uid = Guid.Parse(row.GetString((int)VmColumn.Uid)),
+            Name = row.GetString((int)VmColumn.Name),
+            Plugin = row.GetString((int)VmColumn.Plugin),
+            Runtime = row.GetString((int)VmColumn.Runtime),
+            Desired = row.GetString((int)VmColumn.Desired) == "running" ? DesiredState.Running : DesiredState.Stopped,
+            Status = VmStatusRules.FindStatus(row.GetString((int)VmColumn.Status))!.Value,
+            Ready = row.GetInt64((int)VmColumn.Ready) == 1,
             Deployment = row.Text((int)VmColumn.Deployment),
-            Hypervisor = row.Text((int)VmColumn.Hypervisor)!,
+            Hypervisor = row.GetString((int)VmColumn.Hypervisor),
             Pid = pid,
-            NetworkMode = row.Text((int)VmColumn.NetworkMode)!,
+            NetworkMode = row.GetString((int)VmColumn.NetworkMode),
             IpAddress = row.Text((int)VmColumn.IpAddress) ?? string.Empty,
             MacAddress = row.Text((int)VmColumn.MacAddress) ?? string.Empty,
             VsockCid = FirstVsockCid + id,
-            CpuCores = row.Int((int)VmColumn.CpuCores)!.Value,
-            MemoryMb = row.Int((int)VmColumn.MemoryMb)!.Value,
-            KernelCmdline = row.Text((int)VmColumn.KernelCmdline)!,
-            SerialSocket = row.Text((int)VmColumn.SerialSocket)!,
+            CpuCores = row.GetInt32((int)VmColumn.CpuCores),
+            MemoryMb = row.GetInt32((int)VmColumn.MemoryMb),
+            KernelCmdline = row.GetString((int)VmColumn.KernelCmdline),
+            SerialSocket = row.GetString((int)VmColumn.SerialSocket),
             LastError = row.Text((int)VmColumn.LastError),
             Exit = ReadExit(row),
-            Restarts = row.Int((int)VmColumn.Restarts)!.Value,
+            Restarts = row.GetInt32((int)VmColumn.Restarts),
             RestartAt = row.Time((int)VmColumn.RestartAt),
             StartedAt = row.Time((int)VmColumn.StartedAt),
             BootMs = row.Number((int)VmColumn.BootMs),
-            ConfigVersion = row.Int((int)VmColumn.ConfigVersion)!.Value,
-            CreatedAt = row.Time((int)VmColumn.CreatedAt)!.Value,
-            UpdatedAt = row.Time((int)VmColumn.UpdatedAt)!.Value,
+            ConfigVersion = row.GetInt32((int)VmColumn.ConfigVersion),
+            CreatedAt = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64((int)VmColumn.CreatedAt)),
+            UpdatedAt = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64((int)VmColumn.UpdatedAt)),
         };
         var process = pid is { } number && row.Number((int)VmColumn.PidStartTime) is { } start && row.Text((int)VmColumn.PidBootId) is { } boot ? new ProcessIdentity(number, start, boot) : null;
-        return new VmRecord(vm, row.Number((int)VmColumn.Deleting) == 1, process, row.GetFieldValue<byte[]>((int)VmColumn.LinkKey), row.Text((int)VmColumn.Directory)!)
+        return new VmRecord(vm, row.GetInt64((int)VmColumn.Deleting) == 1, process, row.GetFieldValue<byte[]>((int)VmColumn.LinkKey), row.GetString((int)VmColumn.Directory))
         {
-            Revision = row.Number((int)VmColumn.Revision)!.Value,
-            RestartAttempts = row.Int((int)VmColumn.RestartAttempts)!.Value,
+            Revision = row.GetInt64((int)VmColumn.Revision),
+            RestartAttempts = row.GetInt32((int)VmColumn.RestartAttempts),
         };
     }
 

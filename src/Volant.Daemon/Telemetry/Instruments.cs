@@ -43,6 +43,18 @@ internal static class Instruments
     /// <summary>Changes that were made durable; divided by the count of commits it is the size of a group.</summary>
     public static Counter<long> Changes { get; } = Meter.CreateCounter<long>("volant.store.changes", "{change}", "Changes that were made durable.");
 
+    /// <summary>What came to published ports: connections, and flows of datagrams; <c>outcome</c> is ok, no_backend, unreachable or limit.</summary>
+    public static Counter<long> Published { get; } = Meter.CreateCounter<long>("volant.published", "{connection}", "Connections and flows of datagrams that came to published ports.");
+
+    /// <summary>Connections through published ports at this moment.</summary>
+    public static UpDownCounter<long> PublishedConnections { get; } = Meter.CreateUpDownCounter<long>("volant.published.connections", "{connection}", "Connections through published ports.");
+
+    /// <summary>Flows of datagrams through published ports at this moment.</summary>
+    public static UpDownCounter<long> PublishedFlows { get; } = Meter.CreateUpDownCounter<long>("volant.published.flows", "{flow}", "Flows of datagrams through published ports.");
+
+    /// <summary>Bytes through published ports; <c>direction</c> is in (to guests) or out.</summary>
+    public static Counter<long> PublishedBytes { get; } = Meter.CreateCounter<long>("volant.published.io", "By", "Bytes through published ports.");
+
     /// <summary>Requests that were refused, by <c>rule</c>: address, host, origin, key, rate.</summary>
     public static Counter<long> Refusals { get; } = Meter.CreateCounter<long>("volant.api.refusals", "{request}", "Requests that access control refused.");
 

@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
+using Volant.Contracts.Boot;
 using Volant.Fledge.Modules;
 using Volant.Fledge.Output;
 
@@ -23,20 +25,36 @@ internal sealed record BuiltModules(
     IReadOnlyList<string> Builtin,
     IReadOnlyList<string> Missing);
 
-/// <summary><c>fledge modules --root DIR --output FILE</c>.</summary>
+/// <summary><c>fledge modules --root DIR --output FILE</c>, or <c>fledge modules --list</c>.</summary>
 internal static class ModulesCommand
 {
     /// <summary>Makes the command.</summary>
     public static Command Create(Terminal terminal)
     {
-        var root = new Option<string>("--root") { Description = "Directory that a kernel package was unpacked into (dpkg-deb -x), after depmod -b", HelpName = "DIR", Required = true };
+        var root = new Option<string?>("--root") { Description = "Directory that a kernel package was unpacked into (dpkg-deb -x), after depmod -b", HelpName = "DIR" };
         var release = new Option<string?>("--release") { Description = "Kernel release; default: the only one", HelpName = "RELEASE" };
-        var output = new Option<string>("--output", "-o") { Description = "Archive to write, raw cpio", HelpName = "FILE", Required = true };
+        var output = new Option<string?>("--output", "-o") { Description = "Archive to write, raw cpio", HelpName = "FILE" };
+        var list = new Option<bool>("--list") { Description = "Only print the names of the modules that would be packed" };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON" };
-        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, json };
+        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, list, json };
+        command.Validators.Add(parsed =>
+        {
+            // A listing that works without the other two is what tells an old archive from a new one.
+            if (!parsed.GetValue(list))
+            {
+                Require(parsed, root);
+                Require(parsed, output);
+            }
+        });
         command.SetAction((parsed, cancellationToken) => FledgeApp.GuardAsync(terminal, async () =>
         {
-            var built = await BuildAsync(parsed.GetRequiredValue(root), parsed.GetValue(release), parsed.GetRequiredValue(output), cancellationToken);
+            if (parsed.GetValue(list))
+            {
+                await terminal.Out.WriteAsync(string.Concat(GuestModules.Packed.Select(name => name + "\n")));
+                return;
+            }
+
+            var built = await BuildAsync(parsed.GetValue(root)!, parsed.GetValue(release), parsed.GetValue(output)!, cancellationToken);
             if (parsed.GetValue(json))
             {
                 await terminal.Out.WriteLineAsync(JsonSerializer.Serialize(built, FledgeJson.Default.BuiltModules));
@@ -52,6 +70,14 @@ internal static class ModulesCommand
             }
         }));
         return command;
+    }
+
+    private static void Require(CommandResult parsed, Option<string?> option)
+    {
+        if (string.IsNullOrEmpty(parsed.GetValue(option)))
+        {
+            parsed.AddError($"Option '{option.Name}' is required.");
+        }
     }
 
     private static async Task<BuiltModules> BuildAsync(string root, string? release, string output, CancellationToken cancellationToken)

@@ -95,7 +95,7 @@ internal static class ModuleArchive
         var packed = new SortedSet<string>(StringComparer.Ordinal);
         var builtin = new List<string>();
         var missing = new List<string>();
-        foreach (var name in GuestModules.Essential)
+        foreach (var name in GuestModules.Packed)
         {
             if (index.FindPath(name) is { } path)
             {

@@ -189,12 +189,4 @@ public static unsafe partial class SafePath
         public ulong Mode;
         public ulong Resolve;
     }
-
-    /// <summary>The kernel's <c>struct statx</c>, 256 bytes: the same on every architecture, unlike <c>struct stat</c>.</summary>
-    [StructLayout(LayoutKind.Explicit, Size = 256)]
-    internal struct FileStatus
-    {
-        [FieldOffset(28)]
-        public ushort Mode;
-    }
 }

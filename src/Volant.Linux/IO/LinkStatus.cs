@@ -31,7 +31,8 @@ public enum LinkKind
 /// <param name="Uid">Owner.</param>
 /// <param name="Gid">Group.</param>
 /// <param name="SizeBytes">Size of a file, length of a link's target.</param>
-public readonly unsafe partial record struct LinkStatus(LinkKind Kind, int Mode, uint Uid, uint Gid, long SizeBytes)
+/// <param name="FileSystem">Number of the file system that it lies in; differs behind every mount point of another one.</param>
+public readonly unsafe partial record struct LinkStatus(LinkKind Kind, int Mode, uint Uid, uint Gid, long SizeBytes, ulong FileSystem = 0)
 {
     private const int WorkingDirectory = -100;
     private const int NoFollow = 0x100;
@@ -44,7 +45,7 @@ public readonly unsafe partial record struct LinkStatus(LinkKind Kind, int Mode,
     /// <exception cref="Win32Exception">The kernel refused for another reason.</exception>
     public static LinkStatus? Find(string path)
     {
-        // SAFETY: struct statx is 256 bytes; uid at 20, gid at 24, mode (u16) at 28, size (u64) at 40.
+        // SAFETY: struct statx is 256 bytes; uid at 20, gid at 24, mode (u16) at 28, size (u64) at 40, device (2 u32) at 136.
         var buffer = stackalloc byte[256];
         if (StatX(WorkingDirectory, path, NoFollow, BasicStats, buffer) < 0)
         {
@@ -61,7 +62,7 @@ public readonly unsafe partial record struct LinkStatus(LinkKind Kind, int Mode,
             0xC000 => LinkKind.Socket,
             _ => LinkKind.Device,
         };
-        return new LinkStatus(kind, mode & ~TypeMask, *(uint*)(buffer + 20), *(uint*)(buffer + 24), *(long*)(buffer + 40));
+        return new LinkStatus(kind, mode & ~TypeMask, *(uint*)(buffer + 20), *(uint*)(buffer + 24), *(long*)(buffer + 40), *(ulong*)(buffer + 136));
     }
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -31,10 +31,22 @@ public static partial class ConsoleDevice
         }
     }
 
+    /// <summary>Waits until the device behind standard output has sent all that was written to it. Anything but a terminal has nothing to wait for.</summary>
+    public static void Drain()
+    {
+        while (DrainCall(StandardOutput) < 0 && Marshal.GetLastPInvokeError() == Errno.Interrupted)
+        {
+        }
+    }
+
+    private const int StandardOutput = 1;
     private const int SetDescriptorFlags = 2; // F_SETFD
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "tcdrain", SetLastError = true)]
+    private static partial int DrainCall(int descriptor);
 
     // Atomic with regard to other threads; the new descriptor survives exec.
     [LibraryImport("libc", EntryPoint = "dup2", SetLastError = true)]

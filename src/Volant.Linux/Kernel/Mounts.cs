@@ -92,6 +92,17 @@ public static partial class Mounts
         LinuxError.Check(ChangeDirectoryCall("/"), "Changing to the new root directory");
     }
 
+    /// <summary>Moves a mount over the root directory and makes it the root of this process: what <c>switch_root</c> does.</summary>
+    /// <remarks>For PID 1 in an initramfs, where <c>pivot_root</c> is refused. What was mounted below the old root can no longer be reached.</remarks>
+    /// <param name="path">Mount point of the new root.</param>
+    /// <exception cref="Win32Exception">EINVAL: not a mount point.</exception>
+    public static void SwitchRoot(string path)
+    {
+        LinuxError.Check(ChangeDirectoryCall(path), $"Changing to {path}");
+        Move(".", "/");
+        ChangeRoot(".");
+    }
+
     [LibraryImport("libc", EntryPoint = "mount", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int MountCall(string? source, string target, string? type, nuint flags, string? data);
 

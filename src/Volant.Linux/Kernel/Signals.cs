@@ -12,11 +12,23 @@ public static partial class Signals
     /// <summary>SIGINT.</summary>
     public const int Interrupt = 2;
 
+    /// <summary>SIGQUIT.</summary>
+    public const int Quit = 3;
+
     /// <summary>SIGKILL.</summary>
     public const int Kill = 9;
 
+    /// <summary>SIGUSR1.</summary>
+    public const int User1 = 10;
+
+    /// <summary>SIGUSR2.</summary>
+    public const int User2 = 12;
+
     /// <summary>SIGTERM.</summary>
     public const int Terminate = 15;
+
+    /// <summary>SIGPWR.</summary>
+    public const int PowerFailure = 30;
 
     /// <summary>Sends a signal to one process; false when there is none of that id.</summary>
     /// <exception cref="ArgumentOutOfRangeException">Not the id of one process: 0 and negative ids mean groups, or everything.</exception>

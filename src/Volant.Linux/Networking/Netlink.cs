@@ -18,6 +18,7 @@ public sealed partial class Netlink : IDisposable
     private const ushort DeleteLinkType = 17; // RTM_DELLINK
     private const ushort GetLinkType = 18; // RTM_GETLINK
     private const ushort NewAddress = 20; // RTM_NEWADDR
+    private const ushort DeleteAddressType = 21; // RTM_DELADDR
     private const ushort GetAddress = 22; // RTM_GETADDR
     private const ushort NewRoute = 24; // RTM_NEWROUTE
 
@@ -199,6 +200,26 @@ public sealed partial class Netlink : IDisposable
             .Attribute(AddressLocal, bytes)
             .Attribute(AddressPeer, bytes);
         _socket.Change(request, Create | Replace, $"Adding address {address}/{prefixLength} to interface {index}");
+    }
+
+    /// <summary>Removes an IPv4 address, and with it the routes that need it; false when it is not there.</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; ENODEV: no such interface.</exception>
+    public bool DeleteAddress(int index, IPAddress address, int prefixLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        RequirePrefix(prefixLength);
+        var request = new NetlinkRequest(DeleteAddressType)
+            .Add(new AddressMessage { Family = FamilyInet, PrefixLength = (byte)prefixLength, Index = index })
+            .Attribute(AddressLocal, RequireIPv4(address));
+        try
+        {
+            _socket.Change(request, 0, $"Removing address {address}/{prefixLength} from interface {index}");
+            return true;
+        }
+        catch (Win32Exception e) when (e.NativeErrorCode == Errno.AddressNotAvailable)
+        {
+            return false;
+        }
     }
 
     /// <summary>IPv4 addresses of all interfaces, or of one.</summary>

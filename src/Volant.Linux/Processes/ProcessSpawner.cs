@@ -26,6 +26,12 @@ public sealed record SpawnRequest
 
     /// <summary>Descriptor that becomes standard error; null for <see cref="OutputFile"/> or <c>/dev/null</c>.</summary>
     public SafeHandle? StandardError { get; init; }
+
+    /// <summary>Device of a terminal that becomes all three, and the controlling terminal; the descriptors must be null then.</summary>
+    public string? Terminal { get; init; }
+
+    /// <summary>Whose rights it has; this process's own when null. Only root may give others.</summary>
+    public ProcessUser? User { get; init; }
 }
 
 /// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor.</summary>
@@ -48,7 +54,11 @@ public static unsafe partial class ProcessSpawner
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentOutOfRangeException.ThrowIfZero(request.Arguments.Count, nameof(request));
+        return request.User is { } user ? ThreadCredentials.Run(user, () => SpawnNow(request)) : SpawnNow(request);
+    }
 
+    private static int SpawnNow(SpawnRequest request)
+    {
         // SAFETY: glibc's types are smaller than these buffers (posix_spawn_file_actions_t 80, posix_spawnattr_t 336, sigset_t 128 bytes).
         var actions = stackalloc byte[256];
         var attributes = stackalloc byte[512];
@@ -57,9 +67,20 @@ public static unsafe partial class ProcessSpawner
         Check(AttributesInit(attributes), "posix_spawnattr_init");
         try
         {
-            Redirect(actions, 0, request.StandardInput, null);
-            Redirect(actions, 1, request.StandardOutput, request.OutputFile);
-            Redirect(actions, 2, request.StandardError, request.OutputFile);
+            if (request.Terminal is { } terminal)
+            {
+                // The leader of a new session gets the first terminal that it opens as its controlling one (man 4 tty).
+                Check(ActionsAddOpen(actions, 0, terminal, OpenReadWrite, 0), "posix_spawn_file_actions_addopen");
+                Check(ActionsAddDup2(actions, 0, 1), "posix_spawn_file_actions_adddup2");
+                Check(ActionsAddDup2(actions, 0, 2), "posix_spawn_file_actions_adddup2");
+            }
+            else
+            {
+                Redirect(actions, 0, request.StandardInput, null);
+                Redirect(actions, 1, request.StandardOutput, request.OutputFile);
+                Redirect(actions, 2, request.StandardError, request.OutputFile);
+            }
+
             Check(ActionsAddCloseFrom(actions, 3), "posix_spawn_file_actions_addclosefrom_np");
             Check(ActionsAddChdir(actions, request.WorkingDirectory), "posix_spawn_file_actions_addchdir_np");
             Check(SignalsEmpty(signals), "sigemptyset");
@@ -144,38 +165,4 @@ public static unsafe partial class ProcessSpawner
 
     [LibraryImport("libc", EntryPoint = "sigfillset")]
     private static partial int SignalsFill(byte* signals);
-
-    /// <summary>A NULL-terminated array of C strings.</summary>
-    private sealed class StringVector : IDisposable
-    {
-        private readonly int _count;
-
-        public StringVector(IReadOnlyList<string> values)
-        {
-            _count = values.Count;
-            Pointer = (byte**)NativeMemory.AllocZeroed((nuint)(_count + 1), (nuint)sizeof(byte*));
-            for (var i = 0; i < _count; i++)
-            {
-                if (values[i].Contains('\0', StringComparison.Ordinal))
-                {
-                    Dispose();
-                    throw new ArgumentException("An argument holds a NUL character.", nameof(values));
-                }
-
-                Pointer[i] = (byte*)Marshal.StringToCoTaskMemUTF8(values[i]);
-            }
-        }
-
-        public byte** Pointer { get; }
-
-        public void Dispose()
-        {
-            for (var i = 0; i < _count; i++)
-            {
-                Marshal.FreeCoTaskMem((nint)Pointer[i]);
-            }
-
-            NativeMemory.Free(Pointer);
-        }
-    }
 }

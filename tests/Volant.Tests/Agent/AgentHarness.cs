@@ -1,12 +1,17 @@
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Logging;
 using Volant.Agent;
+using Volant.Agent.Commands;
 using Volant.Agent.Http;
+using Volant.Agent.Identity;
+using Volant.Agent.Power;
 using Volant.Agent.Transport;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 
 namespace Volant.Tests.Agent;
 
@@ -26,6 +31,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         _workload = workload;
         _console = new ConsoleLog(Lines.Enqueue);
         _server = new AgentServer(_console);
+        Gate = new Gate(isClosed: false, Status.SetGated);
     }
 
     /// <summary>What the agent wrote to its console.</summary>
@@ -36,11 +42,29 @@ internal sealed class AgentHarness : IAsyncDisposable
     /// <summary>What the workload is said to have written.</summary>
     public OutputLog Log { get; } = new(TimeProvider.System);
 
+    /// <summary>Whether the agent serves.</summary>
+    public Gate Gate { get; }
+
+    /// <summary>The agent's manifest.</summary>
+    public PluginManifest? Manifest { get; private set; }
+
+    /// <summary>Root of the file routes.</summary>
+    public string Root { get; } = Directory.CreateTempSubdirectory("vt-root-").FullName;
+
+    /// <summary>Starts commands.</summary>
+    public CommandRunner Commands { get; } = new(new ChildReaper(reapsAll: false), new UserDatabase(), null, TimeProvider.System);
+
+    /// <summary>Takes identities over.</summary>
+    public Func<IdentifyRequest, CancellationToken, Task> OnIdentify { get; set; } = (_, _) => Task.CompletedTask;
+
     /// <summary>How often the link was opened.</summary>
     public int Openings { get; private set; }
 
+    /// <summary>Takes what the host says of the time.</summary>
+    public Func<AgentClock, TimeSpan> OnClock { get; set; } = _ => TimeSpan.Zero;
+
     /// <summary>Why the shutdown was asked for, if it was.</summary>
-    public TaskCompletionSource<string> ShutDown { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public TaskCompletionSource<(PowerAction Action, string Why)> ShutDown { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The host's stream of the last opening.</summary>
     public Stream? Raw { get; private set; }
@@ -48,7 +72,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public AgentServer Server => _server;
 
     /// <summary>Starts agent and workload; <paramref name="workload"/> configures the latter.</summary>
-    public static async Task<AgentHarness> StartAsync(Action<WebApplication> workload, CancellationToken cancellationToken)
+    public static async Task<AgentHarness> StartAsync(Action<WebApplication> workload, CancellationToken cancellationToken, PluginManifest? manifest = null)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -57,20 +81,20 @@ internal sealed class AgentHarness : IAsyncDisposable
         app.UseWebSockets();
         workload(app);
         await app.StartAsync(cancellationToken);
-        var harness = await StartAsync(new Uri(app.Urls.Single()), app, cancellationToken);
+        var harness = await StartAsync(new Uri(app.Urls.Single()), app, cancellationToken, manifest);
         harness.Running();
         return harness;
     }
 
     /// <summary>Starts the agent in front of whatever listens at <paramref name="baseUrl"/>.</summary>
-    public static async Task<AgentHarness> StartAsync(Uri baseUrl, WebApplication? workload, CancellationToken cancellationToken)
+    public static async Task<AgentHarness> StartAsync(Uri baseUrl, WebApplication? workload, CancellationToken cancellationToken, PluginManifest? manifest = null)
     {
-        var harness = new AgentHarness(workload);
         var target = WorkloadTarget.Parse(baseUrl.ToString());
-        var application = new AgentApplication(harness.Status, new LogRoutes(harness.Log, TimeProvider.System), new PassThrough(target, harness.Status, TimeProvider.System), why => harness.ShutDown.TrySetResult(why));
-        await harness._server.StartAsync(application, cancellationToken);
+        var harness = new AgentHarness(workload);
+        harness.Manifest = manifest;
+        await harness._server.StartAsync(harness.Surface(target).Build(), cancellationToken);
         var http2 = harness._server.Http2;
-        var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2)), TimeProvider.System);
+        var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2) { IsHostChannel = true }), TimeProvider.System);
         harness._link = link.RunAsync(harness._stop.Token);
         return harness;
     }
@@ -103,6 +127,47 @@ internal sealed class AgentHarness : IAsyncDisposable
         return (client, handler);
     }
 
+    /// <summary>Serves the same agent on a Unix socket, too, as a channel of the host; until the harness is disposed of.</summary>
+    public void ListenOn(string path)
+    {
+        var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen(16);
+        _stop.Token.Register(listener.Dispose);
+        _ = AcceptAsync(listener);
+    }
+
+    private async Task AcceptAsync(Socket listener)
+    {
+        try
+        {
+            while (true)
+            {
+                var accepted = await listener.AcceptAsync(_stop.Token);
+                _server.Http2.Push(new StreamConnection(new NetworkStream(accepted, ownsSocket: true), _server.Http2) { IsHostChannel = true });
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
+        {
+            // The harness's end.
+        }
+    }
+
+    private AgentSurface Surface(WorkloadTarget target) => new()
+    {
+        Status = Status,
+        Log = Log,
+        Gate = Gate,
+        Commands = Commands,
+        Manifest = Manifest,
+        Target = target,
+        HostClock = new ClockRoute(told => OnClock(told), _console),
+        Identify = (request, cancellationToken) => OnIdentify(request, cancellationToken),
+        ShutDown = (action, why) => ShutDown.TrySetResult((action, why)),
+        Clock = TimeProvider.System,
+        Root = Root,
+    };
+
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
@@ -124,5 +189,6 @@ internal sealed class AgentHarness : IAsyncDisposable
         }
 
         _stop.Dispose();
+        Directory.Delete(Root, recursive: true);
     }
 }

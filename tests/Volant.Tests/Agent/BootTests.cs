@@ -32,14 +32,12 @@ public sealed class BootTests
     public void The_host_name_comes_from_the_best_source(string line, string name) => Assert.Equal(name, BootPlan.Read(line).Hostname);
 
     [Theory]
-    [InlineData("ip=dhcp", "DHCP")]
     [InlineData("ip=10.1.0.2", "not an IPv4 configuration")]
     [InlineData("ip=10.1.0.2::x:255.0.0.0", "not an IPv4 configuration")]
     [InlineData("hostname=a/b", "host name")]
     [InlineData("volant.api_host=0.0.0.0", "no TCP listener")]
     [InlineData("volant.api_host=example.org volant.api_port=80", "no TCP listener")]
     [InlineData("volant.api_host=0.0.0.0 volant.api_port=70000", "no TCP listener")]
-    [InlineData("volant.boot=rootfs", "not supported")]
     public void What_cannot_be_done_is_said_and_the_boot_goes_on(string line, string words)
     {
         var plan = BootPlan.Read(line);

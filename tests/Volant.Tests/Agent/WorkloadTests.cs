@@ -27,6 +27,8 @@ public sealed class WorkloadTests : IDisposable
         _status = new AgentStatus(_clock);
     }
 
+    private static Task<string?> NoCommand(IReadOnlyList<string> command, CancellationToken cancellationToken) => throw new NotSupportedException();
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -150,13 +152,33 @@ public sealed class WorkloadTests : IDisposable
         })
         {
             await using var server = new CannedServer(answer);
-            var probe = new HealthProbe(WorkloadTarget.Parse(server.Url.ToString()), new() { Endpoint = "/h" }, TimeProvider.System);
+            var probe = new HealthProbe(WorkloadTarget.Parse(server.Url.ToString()), new() { Endpoint = "/h" }, NoCommand, TimeProvider.System);
             Assert.Equal(isHealthy, await probe.ProbeAsync(Token) is null);
         }
 
         await using var silent = new CannedServer(string.Empty);
-        Assert.Null(await new HealthProbe(WorkloadTarget.Parse(silent.Url.ToString()), null, TimeProvider.System).ProbeAsync(Token));
-        Assert.NotNull(await new HealthProbe(WorkloadTarget.Parse("http://127.0.0.1:1"), null, TimeProvider.System).ProbeAsync(Token));
+        Assert.Null(await new HealthProbe(WorkloadTarget.Parse(silent.Url.ToString()), null, NoCommand, TimeProvider.System).ProbeAsync(Token));
+        Assert.NotNull(await new HealthProbe(WorkloadTarget.Parse("http://127.0.0.1:1"), null, NoCommand, TimeProvider.System).ProbeAsync(Token));
+    }
+
+    [Fact]
+    public async Task A_port_a_command_or_running_alone_can_say_that_a_workload_is_ready()
+    {
+        await using var server = new CannedServer(string.Empty);
+        Assert.Null(await Probe(new() { Port = server.Url.Port }).ProbeAsync(Token));
+        Assert.Contains("connect 127.0.0.1:1", await Probe(new() { Port = 1 }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Null(await Probe(null).ProbeAsync(Token));
+        Assert.Null(await Probe(new() { Command = ["/bin/sh", "-c", "test \"$A\" = b"] }).ProbeAsync(Token));
+        Assert.Contains("exited with code 3", await Probe(new() { Command = ["/bin/sh", "-c", "exit 3"] }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Contains("/no/such", await Probe(new() { Command = ["/no/such"] }).ProbeAsync(Token), StringComparison.Ordinal);
+        Assert.Contains("within 50 ms", await Probe(new() { Command = ["/bin/sleep", "1000"], TimeoutMs = 50 }).ProbeAsync(Token), StringComparison.Ordinal);
+
+        static HealthProbe Probe(Volant.Contracts.Manifests.HealthCheck? check)
+        {
+            var command = new WorkloadCommand(["/bin/x"], "/", ["A=b"]);
+            var reaper = new ChildReaper(reapsAll: false);
+            return new HealthProbe(null, check, (arguments, cancellationToken) => command.CheckAsync(arguments, reaper, cancellationToken), TimeProvider.System);
+        }
     }
 
     [Fact]
@@ -308,7 +330,7 @@ public sealed class WorkloadTests : IDisposable
     {
         var target = WorkloadTarget.Parse(baseUrl?.ToString() ?? "http://127.0.0.1:1");
         var command = new WorkloadCommand(entrypoint, "/", ["PATH=/usr/bin:/bin"]);
-        return new WorkloadSupervisor(command, new HealthProbe(target, null, _clock), new ChildReaper(reapsAll: false), _status, _console, _log, _clock);
+        return new WorkloadSupervisor(command, new HealthProbe(target, null, NoCommand, _clock), new ChildReaper(reapsAll: false), _status, _console, _log, _clock, () => 0);
     }
 
     private async Task<AgentState> UntilAsync(Func<AgentState, bool> condition)

@@ -1,10 +1,10 @@
 namespace Volant.Tests.Api;
 
 /// <summary>For tests that measure the whole process: nothing else runs meanwhile.</summary>
-[CollectionDefinition(nameof(AloneCollection), DisableParallelization = true)]
-public sealed class AloneCollection;
+[CollectionDefinition(nameof(MeasuredAlone), DisableParallelization = true)]
+public sealed class MeasuredAlone;
 
-[Collection(nameof(AloneCollection))]
+[Collection(nameof(MeasuredAlone))]
 public sealed class AgentProxyMemoryTests : IAsyncLifetime
 {
     private ApiFixture _api = null!;

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
@@ -11,14 +12,16 @@ using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Daemon;
+using Volant.Daemon.Devices;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
+using Volant.Tests.Devices;
 using Volant.Tests.Guests;
 using Volant.Tests.Orchestration;
 
 namespace Volant.Tests.Api;
 
-/// <summary>The whole daemon in this process, served over a unix socket, with stand-ins for network and hypervisor only.</summary>
+/// <summary>The whole daemon in this process, served over a unix socket unless told otherwise, with stand-ins for network and hypervisor only.</summary>
 /// <remarks>Every launched VM is a real process with an agent behind its guest channel, so that it becomes ready.</remarks>
 internal sealed class ApiFixture : IAsyncDisposable
 {
@@ -48,17 +51,24 @@ internal sealed class ApiFixture : IAsyncDisposable
         }
 
         Options = DaemonEnvironment.Read(variables);
+        Host = new FakeHost(Path.Combine(Root, "host"));
     }
 
     public string Root { get; } = Directory.CreateTempSubdirectory("vt-api-").FullName;
 
     public string Socket => Path.Combine(Root, "api.sock");
 
+    /// <summary>Where it listens when <c>VOLANT_API_LISTEN</c> is an address, for clients that cannot use a unix socket. Changes with a restart when its port is 0.</summary>
+    public Uri Address => new(Assert.Single(_app!.Urls));
+
     public DaemonOptions Options { get; }
 
     public FakeNetwork Network { get; } = new();
 
     public FakeLauncher Launcher { get; } = new();
+
+    /// <summary>The PCI devices; none at first, and no IOMMU.</summary>
+    public FakeHost Host { get; }
 
     /// <summary>What the daemon logged as an error.</summary>
     public ErrorLog Log { get; } = new();
@@ -84,9 +94,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     }
 
     /// <summary>Stops the daemon and starts another on the same state; hypervisors go on.</summary>
-    public async Task RestartAsync()
+    /// <param name="meanwhile">What happens on the host while there is none.</param>
+    public async Task RestartAsync(Action? meanwhile = null)
     {
         await CloseAsync();
+        meanwhile?.Invoke();
         await OpenAsync();
     }
 
@@ -137,10 +149,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     /// <summary>A raw connection to the API.</summary>
     public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        EndPoint target = Options.Listen.EndPoint is null ? new UnixDomainSocketEndPoint(Socket) : new IPEndPoint(IPAddress.Parse(Address.Host), Address.Port);
+        var socket = new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+            await socket.ConnectAsync(target, cancellationToken);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
@@ -169,7 +182,11 @@ internal sealed class ApiFixture : IAsyncDisposable
         {
             services.RemoveAll<IHostNetwork>();
             services.RemoveAll<IHypervisorLauncher>();
+            services.RemoveAll<PciBus>();
+            services.RemoveAll<VfioBinder>();
             services.RemoveAll<ILoggerProvider>();
+            services.AddSingleton(Host.Bus);
+            services.AddSingleton(Host.Binder);
             services.AddSingleton<ILoggerProvider>(Log);
             services.AddSingleton<IHostNetwork>(Network);
             services.AddSingleton<IHypervisorLauncher>(Launcher);

@@ -19,6 +19,7 @@ public sealed class ManifestSchemaTests
          "disks": [{"name": "data", "source": "file:///d", "format": "raw", "readonly": true}],
          "cloud_init": {"datasource": "NoCloud", "user_data": {"inline": true, "content": "x"}},
          "network": {"mode": "bridged", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "auto_assign": true},
+         "devices": {"pci_passthrough": ["0000:01:00.0"], "allowlist": ["10de:*"]},
          "actions": {"go": {"description": "d", "method": "POST", "path": "/go?x=1", "timeout_ms": 1000}},
          "health_check": {"endpoint": "/healthz", "timeout_ms": 1000}}
         """;

@@ -61,7 +61,9 @@ public sealed class OpenApiTests : IAsyncLifetime
         var where = $"{entry.Method} {entry.Path}";
         var responses = entry.Operation["responses"]!.AsObject();
         Assert.True(responses.Any(response => response.Key[0] is '1' or '2'), where);
-        Assert.All(responses.Where(response => response.Key[0] is '4' or '5'), response =>
+
+        // 406 is only ever said of the protocol's own messages, in its own form.
+        Assert.All(responses.Where(response => response.Key[0] is '4' or '5' && response.Key != "406"), response =>
             Assert.True(response.Value!["content"]?["application/problem+json"]?["schema"]?["$ref"]?.GetValue<string>() == "#/components/schemas/Problem", $"{where} {response.Key}"));
         Assert.True(entry.Path == "/healthz" || (responses.ContainsKey("401") && responses.ContainsKey("429")), where);
     });

@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Logging;
 using Volant.Contracts;
 using Volant.Contracts.Api;
@@ -37,9 +39,10 @@ internal sealed class FakeDaemon : IAsyncDisposable
 
     public IEnumerable<string> Lines => _seen.Select(request => request.Line);
 
-    public static async Task<FakeDaemon> StartAsync(Func<HttpContext, SeenRequest, Task> answer, bool onSocket = false)
+    public static async Task<FakeDaemon> StartAsync(Func<HttpContext, SeenRequest, Task> answer, bool onSocket = false, X509Certificate2? certificate = null)
     {
         var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseKestrelHttpsConfiguration();
         builder.Logging.ClearProviders();
         var directory = onSocket ? Directory.CreateTempSubdirectory("volar") : null;
         var socket = directory is null ? null : Path.Combine(directory.FullName, "api.sock");
@@ -49,7 +52,18 @@ internal sealed class FakeDaemon : IAsyncDisposable
             kestrel.AllowSynchronousIO = true;
             if (socket is null)
             {
-                kestrel.Listen(System.Net.IPAddress.Loopback, 0);
+                kestrel.Listen(System.Net.IPAddress.Loopback, 0, listen =>
+                {
+                    if (certificate is not null)
+                    {
+                        listen.UseHttps(https =>
+                        {
+                            https.ServerCertificate = certificate;
+                            https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
+                            https.AllowAnyClientCertificate();
+                        });
+                    }
+                });
             }
             else
             {
@@ -57,6 +71,7 @@ internal sealed class FakeDaemon : IAsyncDisposable
             }
         });
         var app = builder.Build();
+        app.UseWebSockets();
         var daemon = new FakeDaemon(app, directory);
         app.Run(async context =>
         {

@@ -24,6 +24,14 @@ internal sealed class TestCli
 
     public Stream? Output { get; init; }
 
+    /// <summary>What is typed or piped.</summary>
+    public Stream Input { get; init; } = Stream.Null;
+
+    public bool InputIsTerminal { get; init; }
+
+    /// <summary>What happened to the terminal: <c>raw</c> and <c>restored</c>, in their order.</summary>
+    public List<string> Terminal { get; } = [];
+
     public static TestCli For(FakeDaemon daemon, TimeProvider? clock = null) => new() { Clock = clock ?? new JumpingClock(), Environment = { ["VOLANT_API_BASE"] = daemon.Address } };
 
     public Task<CliResult> RunAsync(params string[] args) => InterruptibleAsync(TestContext.Current.CancellationToken, args);
@@ -40,7 +48,11 @@ internal sealed class TestCli
                 Error = error,
                 OutputIsTerminal = OutputIsTerminal,
                 ErrorIsTerminal = ErrorIsTerminal,
-                TerminalWidth = () => Width,
+                TerminalSize = () => (Width, 24),
+                OpenInput = () => Input,
+                InputIsTerminal = InputIsTerminal,
+                EnterRawMode = () => new FakeMode(Terminal),
+                WatchSize = _ => new FakeMode([]),
                 Environment = name => Environment.GetValueOrDefault(name),
                 WorkingDirectory = WorkingDirectory,
                 Clock = Clock,
@@ -48,6 +60,28 @@ internal sealed class TestCli
             },
             cancellationToken);
         return new CliResult(code, Encoding.UTF8.GetString(output.ToArray()), Encoding.UTF8.GetString(error.ToArray()));
+    }
+}
+
+/// <summary>A terminal's mode that is only written down.</summary>
+internal sealed class FakeMode : IDisposable
+{
+    private readonly List<string> _log;
+    private bool _restored;
+
+    public FakeMode(List<string> log)
+    {
+        _log = log;
+        _log.Add("raw");
+    }
+
+    public void Dispose()
+    {
+        if (!_restored)
+        {
+            _restored = true;
+            _log.Add("restored");
+        }
     }
 }
 

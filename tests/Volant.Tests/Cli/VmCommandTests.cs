@@ -220,38 +220,6 @@ public sealed class VmCommandTests
         Assert.Equal("a", JsonElement.Parse(result.Output)[0].GetProperty("name").GetString());
     }
 
-    [Theory]
-    [InlineData("GET /api/v1/vms/web/logs?follow=false", "web")]
-    [InlineData("GET /api/v1/vms/web/logs?follow=true&tail=5", "web", "--follow", "--tail", "5")]
-    public async Task Logs_are_printed_without_what_drives_a_terminal(string line, params string[] args)
-    {
-        await using var daemon = await FakeDaemon.StartAsync((context, seen) => context.JsonAsync(200, "one\r\n\u001b[31mtwo\u001b[0m\tß\n\u001b]0;owned\u0007three\u0000\n", "text/plain; charset=utf-8"));
-
-        var clean = await TestCli.For(daemon).RunAsync(["vms", "logs", .. args]);
-        var raw = await TestCli.For(daemon).RunAsync(["vms", "logs", .. args, "--raw"]);
-
-        Assert.Equal("one\ntwo\tß\nthree\n", clean.Output);
-        Assert.Equal("one\r\n\u001b[31mtwo\u001b[0m\tß\n\u001b]0;owned\u0007three\u0000\n", raw.Output);
-        Assert.Equal(line, daemon.Lines.First());
-        Assert.Equal("text/plain", daemon.Seen[0].Headers.Accept);
-    }
-
-    [Fact]
-    public async Task Logs_that_break_off_keep_what_came()
-    {
-        await using var daemon = await FakeDaemon.StartAsync(async (context, _) =>
-        {
-            await context.Response.WriteAsync("one\n", context.RequestAborted);
-            await context.Response.Body.FlushAsync(context.RequestAborted);
-            context.Abort();
-        });
-
-        var result = await TestCli.For(daemon).RunAsync("vms", "logs", "web", "--follow");
-
-        Assert.Equal(ExitCodes.Unreachable, result.ExitCode);
-        Assert.True(result.Output is "one\n" or "", "the abort may overtake the line");
-    }
-
     [Fact]
     public async Task Ctrl_c_while_starting_several_leaves_the_rest_alone()
     {

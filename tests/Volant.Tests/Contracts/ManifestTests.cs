@@ -35,6 +35,20 @@ public sealed class ManifestTests
         Assert.Equal("hello", manifest.Labels[ManifestRules.RuntimeLabel]);
     }
 
+    [Theory]
+    [InlineData("""{"type": "process", "entrypoint": ["/bin/x"], "user": " web:33 "}""", """{"command": ["/bin/check"]}""", "")]
+    [InlineData("""{"type": "process", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:1"}""", """{"endpoint": "/h"}""", "")]
+    [InlineData("""{"type": "process", "entrypoint": ["/bin/x"]}""", """{"port": 5432}""", "")]
+    [InlineData("""{"type": "process", "entrypoint": ["/bin/x"], "user": "a b"}""", """{"endpoint": "/h"}""", "health_check.endpoint workload.user")]
+    [InlineData("""{"type": "http", "entrypoint": ["/bin/x"]}""", """{"port": 0, "command": ["relative"]}""", "health_check health_check.command health_check.port workload.base_url")]
+    [InlineData("""{"type": "http", "entrypoint": ["/bin/x"], "base_url": "http://127.0.0.1:1"}""", "{}", "health_check")]
+    public void A_workload_need_not_serve_http(string workload, string check, string faults)
+    {
+        var json = $$"""{"schema_version": "v1", "name": "p", "version": "1", "resources": {"cpu_cores": 1, "memory_mb": 64}, "workload": {{workload}}, "initramfs": {"url": "/i"}, "health_check": {{check}} }""";
+        var found = faults.Length == 0 ? Read(json).Workload!.User ?? string.Empty : string.Join(' ', Assert.Throws<InvalidDocumentException>(() => Read(json)).Errors.Select(error => error.Path).Order(StringComparer.Ordinal));
+        Assert.Contains(found, (string[])[faults, "web:33", string.Empty]);
+    }
+
     [Fact]
     public void Normalising_twice_changes_nothing()
     {

@@ -31,12 +31,19 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_KERNEL_VMLINUX", "vmlinux" },
         { "VOLANT_HYPERVISOR", "xen" },
         { "VOLANT_IMAGE_DIRS", "/a:b" },
+        { "VOLANT_VFIO_ALLOW", "10de:2204,nonsense" },
+        { "VOLANT_VFIO_ALLOW", "*:*" },
+        { "VOLANT_VFIO_ALLOW", "01:00.0" },
         { "VOLANT_API_KEY", "short" },
         { "VOLANT_API_ALLOW_CIDR", "10.0.0.0/8,nonsense" },
         { "VOLANT_CORS_ORIGINS", "example.org" },
         { "VOLANT_CORS_ORIGINS", "https://example.org/path" },
         { "VOLANT_MAX_ARTIFACT_MB", "0" },
         { "VOLANT_BOOT_TIMEOUT", "1" },
+        { "VOLANT_PUBLISH_ADDRESS", "eth0" },
+        { "VOLANT_PUBLISH_PORTS", "30000" },
+        { "VOLANT_PUBLISH_PORTS", "0-10" },
+        { "VOLANT_PUBLISH_PORTS", "200-100" },
         { "VOLANT_INSECURE", "yes" },
     };
 
@@ -79,6 +86,7 @@ public sealed class DaemonEnvironmentTests
         Assert.Equal("127.0.0.1:7777", options.Listen.ToString());
         Assert.Equal("http://127.0.0.1:7777", options.Advertise);
         Assert.Equal("vbr0", options.Bridge);
+        Assert.Equal((IPAddress.Loopback, (30_000, 32_767)), (options.PublishAddress, options.PublishPorts));
         Assert.Equal(IPNetwork.Parse("192.168.127.0/24"), options.Subnet);
         Assert.Equal(["/home/u/.volant/images"], options.ImageDirectories);
     }
@@ -89,6 +97,13 @@ public sealed class DaemonEnvironmentTests
         Assert.NotNull(Read(("VOLANT_API_LISTEN", "0.0.0.0:1"), ("VOLANT_API_KEY", "long-enough-key")));
         Assert.NotNull(Read(("VOLANT_API_LISTEN", ":1"), ("VOLANT_INSECURE", "1")));
         Assert.NotNull(Read(("VOLANT_API_LISTEN", "unix:///run/volant/api.sock")));
+    }
+
+    [Fact]
+    public void Devices_may_be_allowed_by_id_vendor_or_address()
+    {
+        Assert.Empty(Read().VfioAllow);
+        Assert.Equal(["10de:22aa", "8086:*", "0000:01:00.0"], Read(("VOLANT_VFIO_ALLOW", " 10DE:22AA, 8086:*,0000:01:00.0,")).VfioAllow);
     }
 
     [Fact]

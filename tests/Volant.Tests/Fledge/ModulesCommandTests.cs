@@ -8,6 +8,22 @@ public sealed class ModulesCommandTests
     private const string Release = "6.1.0-9-test";
 
     [Fact]
+    public async Task The_wanted_modules_are_listed_and_packing_needs_root_and_output()
+    {
+        using var tree = Kernel();
+
+        var list = await FledgeRun.RunAsync(tree, "modules", "--list");
+        var refused = await FledgeRun.RunAsync(tree, "modules");
+
+        Assert.Equal(0, list.ExitCode);
+        Assert.Contains("\nbtrfs\n", list.Out, StringComparison.Ordinal);
+        Assert.StartsWith("virtio_mmio\n", list.Out, StringComparison.Ordinal);
+        Assert.NotEqual(0, refused.ExitCode);
+        Assert.Contains("--root", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("--output", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Wanted_modules_are_packed_with_their_dependencies_and_a_reduced_index()
     {
         using var tree = Kernel();
@@ -25,7 +41,7 @@ public sealed class ModulesCommandTests
             "kernel/drivers/virtio-rng.ko: kernel/drivers/virtio.ko kernel/drivers/virtio_ring.ko\nkernel/drivers/virtio.ko: kernel/drivers/virtio_ring.ko\n" +
             "kernel/drivers/virtio_blk.ko:\nkernel/drivers/virtio_ring.ko:\n",
             members[$"{Prefix}/modules.dep"].Text);
-        Assert.Equal("kernel/drivers/button.ko\n", members[$"{Prefix}/modules.builtin"].Text);
+        Assert.Equal("kernel/drivers/button.ko\nkernel/fs/ext4/ext4.ko\n", members[$"{Prefix}/modules.builtin"].Text);
         Assert.Equal(["plain ring", "zipped rng", "plain blk"], new[] { "virtio_ring", "virtio-rng", "virtio_blk" }.Select(name => members[$"{Prefix}/kernel/drivers/{name}.ko"].Text), StringComparer.Ordinal);
         Assert.Equal(('d', 0x1EDu), (members["lib"].Kind, members["lib"].Permissions));
         Assert.Equal(0, new FileInfo(tree["m.cpio"]).Length % 4);

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -50,12 +52,15 @@ internal sealed class FakeAgent : IAsyncDisposable
             options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
             options.Limits.Http2.MaxStreamsPerConnection = 1000;
             options.Limits.MinResponseDataRate = null;
+            options.Limits.MinRequestBodyDataRate = null;
             options.Limits.MaxRequestBodySize = null;
         });
         var app = builder.Build();
         var agent = new FakeAgent(app);
         app.UseWebSockets();
         agent.MapLive(app);
+        MapTunnels(app);
+        MapDatagrams(app);
         agent.MapHostile(app);
         app.MapGet("/v1/agent/state", (HttpContext context) => agent.OnState(context));
         app.MapPost("/v1/agent/shutdown", () =>
@@ -86,6 +91,75 @@ internal sealed class FakeAgent : IAsyncDisposable
         app.MapGet("/elsewhere", () => TypedResults.Redirect("/version"));
         await app.StartAsync(TestContext.Current.CancellationToken);
         return agent;
+    }
+
+    /// <summary>Tunnels to ports of loopback, which is the guest's own here; see <see cref="MapDatagrams"/> for UDP.</summary>
+    private static void MapTunnels(WebApplication app)
+    {
+        app.MapPost("/v1/agent/tunnel", async (HttpContext context, int port) =>
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), context.RequestAborted);
+            }
+            catch (SocketException)
+            {
+                context.Response.StatusCode = 502;
+                return;
+            }
+
+            await using var stream = new NetworkStream(socket);
+            await context.Response.StartAsync(context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
+            var up = UpAsync();
+            var buffer = new byte[32 * 1024];
+            while (await stream.ReadAsync(buffer, context.RequestAborted) is > 0 and var count)
+            {
+                await context.Response.Body.WriteAsync(buffer.AsMemory(0, count), context.RequestAborted);
+                await context.Response.Body.FlushAsync(context.RequestAborted);
+            }
+
+            await context.Response.CompleteAsync();
+            await up;
+
+            async Task UpAsync()
+            {
+                await context.Request.Body.CopyToAsync(stream, context.RequestAborted);
+                socket.Shutdown(SocketShutdown.Send);
+            }
+        });
+    }
+
+    private static void MapDatagrams(WebApplication app)
+    {
+        app.MapPost("/v1/agent/datagrams", async (HttpContext context, int port) =>
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+            await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), context.RequestAborted);
+            await context.Response.StartAsync(context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
+            _ = AnswerAsync();
+            var head = new byte[2];
+            while (await context.Request.Body.ReadAtLeastAsync(head, 2, throwOnEndOfStream: false, context.RequestAborted) == 2)
+            {
+                var datagram = new byte[(head[0] << 8) | head[1]];
+                await context.Request.Body.ReadExactlyAsync(datagram, context.RequestAborted);
+                await socket.SendAsync(datagram, context.RequestAborted);
+            }
+
+            async Task AnswerAsync()
+            {
+                var buffer = new byte[64 * 1024];
+                while (true)
+                {
+                    var count = await socket.ReceiveAsync(buffer.AsMemory(2), context.RequestAborted);
+                    (buffer[0], buffer[1]) = ((byte)(count >> 8), (byte)count);
+                    await context.Response.Body.WriteAsync(buffer.AsMemory(0, count + 2), context.RequestAborted);
+                    await context.Response.Body.FlushAsync(context.RequestAborted);
+                }
+            }
+        });
     }
 
     private void MapLive(WebApplication app)

@@ -15,11 +15,13 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, string[]> MayUse = new(StringComparer.Ordinal)
     {
         ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors", "Logs", "Telemetry"],
-        ["Orchestration"] = ["Hypervisors", "Networking", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Telemetry"],
+        ["Orchestration"] = ["Hypervisors", "Networking", "Devices", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Publishing", "Telemetry"],
         ["Plugins"] = ["Store"],
         ["Hypervisors"] = [],
         ["Networking"] = [],
+        ["Devices"] = [],
         ["Artifacts"] = [],
+        ["Publishing"] = ["Telemetry"],
         ["Guests"] = [],
         ["Logs"] = ["Guests"],
         ["Store"] = ["Telemetry"],
@@ -72,8 +74,8 @@ public sealed class LayeringTests
             select $"{type.FullName}.{method.Name}");
 
     [Fact]
-    public void The_command_line_knows_the_contracts_only() =>
-        Assert.Equal(["Volant.Contracts"], from reference in Assembly.Load("volar").GetReferencedAssemblies() where reference.Name!.StartsWith("Volant.", StringComparison.Ordinal) select reference.Name);
+    public void The_command_line_knows_contracts_and_system_calls_only() =>
+        Assert.Equal(["Volant.Contracts", "Volant.Linux"], from reference in Assembly.Load("volar").GetReferencedAssemblies() where reference.Name!.StartsWith("Volant.", StringComparison.Ordinal) orderby reference.Name select reference.Name);
 
     private static IObjectProvider<IType> In(string folder) =>
         Types().That().ResideInNamespaceMatching($@"^Volant\.Daemon\.{folder}(\..+)?$").As(folder);

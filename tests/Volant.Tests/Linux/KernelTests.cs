@@ -45,6 +45,44 @@ public sealed class KernelTests
         Assert.False(first.AsSpan()[^64..].IndexOfAnyExcept((byte)0) < 0);
     }
 
+    [Fact]
+    public void The_mount_table_is_read_with_its_escapes()
+    {
+        var mounts = MountTable.Parse("/dev/vda / ext4 rw,relatime 0 0\n/dev/vdb /a\\040b\\134\\303\\251 xfs ro 0 0\nnone\n/x /\\9 ext4 rw,errors=remount-ro 0 0\n");
+
+        Assert.Equal([new("/dev/vda", "/", "ext4", false), new("/dev/vdb", "/a b\\é", "xfs", true), new("/x", "/\\9", "ext4", false)], mounts);
+        Assert.Contains(MountTable.Read(), mount => mount.Target == "/");
+    }
+
+    [Fact]
+    public void A_file_system_in_memory_is_known()
+    {
+        Assert.False(FileSystems.IsInMemory("/proc"));
+        Assert.Throws<Win32Exception>(() => FileSystems.IsInMemory("/no/such/path"));
+        NetworkNamespace.Run(NamespaceKinds.Mount, () =>
+        {
+            using var directory = new TemporaryDirectory();
+            Mounts.Mount(null, "/", null, MountOptions.Private | MountOptions.Recursive);
+            Mounts.Mount("test", directory.Path, "tmpfs");
+            Assert.True(FileSystems.IsInMemory(directory.Path));
+            Mounts.Unmount(directory.Path);
+        });
+    }
+
+    [Fact]
+    public void A_seed_is_mixed_in_by_root_alone()
+    {
+        Assert.Throws<ArgumentOutOfRangeException>(() => KernelRandom.Mix([]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => KernelRandom.Mix(new byte[KernelRandom.MaxSeed + 1]));
+        NetworkNamespace.Run(() =>
+        {
+            KernelRandom.Mix(new byte[KernelRandom.MaxSeed]);
+            NetworkNamespace.DropCapabilities();
+
+            Assert.Equal(Errno.NotPermitted, Assert.Throws<Win32Exception>(() => KernelRandom.Mix([1])).NativeErrorCode);
+        });
+    }
+
     [Theory]
     [InlineData("1970-01-01T00:00:01.5Z", 1, 500_000_000)]
     [InlineData("2026-07-08T12:00:00.1234567Z", 1783512000, 123_456_700)]

@@ -12,6 +12,18 @@ public sealed class NetlinkTests
     private static readonly byte[] Mac = [0x02, 0, 0x5e, 0, 0x53, 1];
 
     [Fact]
+    public void An_address_is_removed_once() => NetworkNamespace.Run(() =>
+    {
+        using var netlink = Netlink.Open();
+        var link = netlink.CreateBridge("b0", [2, 0, 0, 0, 0, 1]);
+        netlink.ReplaceAddress(link.Index, IPAddress.Parse("10.1.0.7"), 16);
+
+        Assert.True(netlink.DeleteAddress(link.Index, IPAddress.Parse("10.1.0.7"), 16));
+        Assert.False(netlink.DeleteAddress(link.Index, IPAddress.Parse("10.1.0.7"), 16));
+        Assert.Empty(netlink.ListAddresses(link.Index));
+    });
+
+    [Fact]
     public void Structures_have_the_sizes_of_the_kernel()
     {
         Assert.Equal(16, Unsafe.SizeOf<NetlinkHeader>());

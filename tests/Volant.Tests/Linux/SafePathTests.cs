@@ -22,7 +22,7 @@ public sealed class SafePathTests : IDisposable
     public void Structures_have_the_sizes_of_the_kernel()
     {
         Assert.Equal(24, Unsafe.SizeOf<SafePath.OpenHow>());
-        Assert.Equal(256, Unsafe.SizeOf<SafePath.FileStatus>());
+        Assert.Equal(256, Unsafe.SizeOf<FileStatus>());
     }
 
     [Theory]

@@ -80,14 +80,37 @@ public sealed class LaunchPlanTests
         Assert.Equal(code, Assert.Throws<VolantException>(() => Resolve(new CreateVmRequest { Name = "a", MemoryMb = memory })).Code);
 
     [Fact]
+    public void Devices_come_from_the_configuration_or_the_manifest_as_a_whole()
+    {
+        var manifest = Manifest with { Devices = new DeviceConfig { PciPassthrough = ["0000:01:00.0"], Allowlist = ["10de:*"] } };
+        var config = new VmConfig { Devices = new DeviceConfig { PciPassthrough = ["0000:02:00.0"] } };
+
+        var (fromManifest, fromConfig) = (LaunchPlan.Resolve(new VmConfig(), manifest, hostMemoryMib: 4096), LaunchPlan.Resolve(config, manifest, hostMemoryMib: 4096));
+
+        Assert.Equal(["0000:01:00.0", "10de:*"], fromManifest.Devices.Concat(fromManifest.DeviceAllowlist));
+        Assert.Equal(["0000:02:00.0"], fromConfig.Devices.Concat(fromConfig.DeviceAllowlist));
+    }
+
+    [Theory]
+    [InlineData("01:00.0", "8086:*", "config.devices.pci_passthrough[0]")]
+    [InlineData("0000:0A:00.0", "8086:*", "config.devices.pci_passthrough[0]")]
+    [InlineData("0000:01:00.0", "8086", "config.devices.allowlist[0]")]
+    [InlineData("0000:01:00.0", "*:*", "config.devices.allowlist[0]")]
+    public void A_malformed_device_is_named(string address, string pattern, string path)
+    {
+        var failure = Assert.Throws<VolantException>(() => LaunchPlan.Resolve(new VmConfig { Devices = new DeviceConfig { PciPassthrough = [address], Allowlist = [pattern] } }, Manifest, hostMemoryMib: 4096));
+
+        Assert.Equal((ErrorCodes.InvalidRequest, path), (failure.Code, Assert.Single(failure.Fields).Path));
+    }
+
+    [Fact]
     public void What_this_version_cannot_do_is_refused_not_ignored()
     {
         VmConfig[] configs =
         [
             new() { Rootfs = new RootfsMedia { Url = "/images/root" } },
             new() { CloudInit = new CloudInit() },
-            new() { Expose = [new ExposedPort { Port = 80 }] },
-            new() { Devices = new DeviceConfig { PciPassthrough = ["0000:01:00.0"] } },
+            new() { Expose = [new ExposedPort { Protocol = "tcp", Port = 80, Mode = "dhcp" }] },
             new() { Network = new NetworkConfig { Mode = "dhcp" } },
         ];
 

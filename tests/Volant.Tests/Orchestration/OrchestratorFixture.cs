@@ -11,8 +11,10 @@ using Volant.Daemon.Logs;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Plugins;
+using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Processes;
+using Volant.Tests.Devices;
 
 namespace Volant.Tests.Orchestration;
 
@@ -34,7 +36,9 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
             ["VOLANT_LOG_DIR"] = Path.Combine(Root, "logs"),
             ["VOLANT_KERNEL_BZIMAGE"] = Path.Combine(Root, "kernel"),
             ["VOLANT_KERNEL_VMLINUX"] = Path.Combine(Root, "none"),
+            ["VOLANT_VFIO_ALLOW"] = "8086:*",
         });
+        Host = new FakeHost(Path.Combine(Root, "host"));
         Open();
     }
 
@@ -48,6 +52,11 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     public FakeLauncher Launcher { get; } = new();
 
+    /// <summary>The PCI devices; none at first, and no IOMMU.</summary>
+    public FakeHost Host { get; }
+
+    public DevicePassthrough Devices { get; private set; } = null!;
+
     public EventBus Events { get; private set; } = null!;
 
     public Database Database { get; private set; } = null!;
@@ -55,6 +64,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public VolantStore Store { get; private set; } = null!;
 
     public VmOwners Owners { get; private set; } = null!;
+
+    public PublishedPorts Ports { get; private set; } = null!;
 
     public VmOrchestrator Orchestrator { get; private set; } = null!;
 
@@ -75,6 +86,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     /// <summary>Forgets everything in memory and starts again from the store and the host, as after a kill of the daemon.</summary>
     public async Task RestartAsync()
     {
+        // Otherwise what follows the runs goes on beside that of the next daemon.
+        await Owners.DisposeAsync();
         await Database.DisposeAsync();
         Open();
         await Recovery.StartAsync(TestContext.Current.CancellationToken);
@@ -88,6 +101,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     public void AssertNothingIsHeld()
     {
         Assert.Empty(Network.Taps);
+        Assert.Empty(Store.ListDeviceLeases());
         Assert.Empty(Launcher.Alive);
         Assert.Empty(Entries(Options.RuntimeDirectory));
     }
@@ -98,6 +112,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         await Restarts.StopAsync(CancellationToken.None);
         await Launcher.DisposeAsync();
         Events.Dispose();
+        await Owners.DisposeAsync();
+        Devices.Dispose();
         await Database.DisposeAsync();
         Directory.Delete(Root, recursive: true);
     }
@@ -123,13 +139,17 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Plugins = new PluginRegistry(Store);
         Owners = new VmOwners();
         var subnet = new Subnet(Options.Subnet, Options.HostIp);
-        var resources = new HostResources(Store, Network, Options);
+        Ports = new PublishedPorts(
+            Store, Owners, new PortForwarders(Options.PublishAddress, Clock, NullLogger<PortForwarders>.Instance), GuestDialer.Direct, subnet, Options, NullLogger<PublishedPorts>.Instance);
+        Devices?.Dispose();
+        Devices = new DevicePassthrough(Host.Bus, Host.Binder, Store, Options, NullLogger<DevicePassthrough>.Instance);
+        var resources = new HostResources(Store, Network, Devices, Ports, Options);
         var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
         var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
         var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
         Orchestrator = new VmOrchestrator(
             Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
-        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Options, Clock, NullLogger<Recovery>.Instance);
+        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
 }

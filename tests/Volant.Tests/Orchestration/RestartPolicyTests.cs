@@ -143,6 +143,47 @@ public sealed class RestartPolicyTests : IAsyncLifetime
         Assert.Null(Vm.RestartAt);
     }
 
+    [Theory]
+    [InlineData("no", false)]
+    [InlineData("on-failure", true)]
+    public async Task A_guest_that_fell_silent_is_not_ready_and_ended_only_when_a_policy_starts_it_again(string policy, bool ends)
+    {
+        await CreateAsync(policy);
+        await _host.Store.SetReadyAsync(Vm.Id, ready: true, bootMs: 1, message: null, Cancel);
+        await _host.RestartAsync();
+        for (var second = 0; second < 12 && Vm.Ready; second++)
+        {
+            await AdvanceAsync(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Equal((VmStatus.Running, false), (Vm.Status, Vm.Ready));
+        Assert.True(WasSaid("silent while the hypervisor runs"));
+        for (var second = 0; second < 180 && _host.Launcher.Launches == 1; second++)
+        {
+            await AdvanceAsync(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Equal(ends ? 2 : 1, _host.Launcher.Launches);
+        Assert.Equal(ends, WasSaid("the guest hung"));
+        Assert.Equal(VmStatus.Running, Vm.Status);
+        await _host.Orchestrator.DeleteAsync("web", Cancel);
+
+        bool WasSaid(string words) => _host.Store.ListEvents(0, long.MaxValue, 100)!.Any(happened => happened.Event.Message?.Contains(words, StringComparison.Ordinal) == true);
+    }
+
+    [Fact]
+    public async Task An_agent_that_never_answers_ends_the_boot()
+    {
+        await CreateAsync("no");
+        for (var second = 0; second < 120 && Vm.Status == VmStatus.Running; second++)
+        {
+            await AdvanceAsync(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Equal(VmStatus.Crashed, Vm.Status);
+        Assert.Contains("the agent did not answer within 90 s", Vm.LastError, StringComparison.Ordinal);
+    }
+
     private Vm Vm => _host.Store.FindVm("web")!.Vm;
 
     private static RestartPolicy Policy(string policy) => RestartPolicy.Of(new VmConfig { Restart = new RestartConfig { Policy = policy } });

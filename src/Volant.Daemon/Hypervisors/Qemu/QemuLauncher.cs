@@ -52,6 +52,8 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
         // Our child: its id cannot change hands before it was waited for.
         if (ProcessIdentity.Find(pid) is not { } identity || PidFd.TryOpen(identity) is not { } descriptor)
         {
+            // The first thread is dead, others may be about to: until they are, there is no exit status, and the zombie would stay.
+            ProcessWait.Peek(pid);
             var exit = ProcessWait.TryReap(pid, out _);
             throw Failed(spec, new HypervisorExit(exit?.ExitCode, exit?.Signal, null), logStart);
         }

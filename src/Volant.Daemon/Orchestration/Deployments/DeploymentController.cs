@@ -7,7 +7,7 @@ namespace Volant.Daemon.Orchestration.Deployments;
 
 /// <summary>Every deployment with its loop; wakes a loop when one of its VMs changes.</summary>
 internal sealed class DeploymentController(
-    VolantStore store, VmOrchestrator orchestrator, Recovery recovery, EventBus events, TimeProvider clock, ILogger<DeploymentController> logger) : BackgroundService
+    VolantStore store, VmOrchestrator orchestrator, PublishedPorts ports, Recovery recovery, EventBus events, TimeProvider clock, ILogger<DeploymentController> logger) : BackgroundService
 {
     /// <summary>How long a request to delete waits for the VMs to go.</summary>
     public static readonly TimeSpan DeletePatience = TimeSpan.FromSeconds(30);
@@ -21,8 +21,11 @@ internal sealed class DeploymentController(
     public async Task<DeploymentRecord> CreateAsync(CreateDeploymentRequest request, CancellationToken cancellationToken)
     {
         Reject(DeploymentRules.Validate(request));
-        var config = orchestrator.CheckConfig(request.Config!);
-        var created = await store.InsertDeploymentAsync(request.Name!, request.Replicas ?? 1, config, WithDefaults(request.Strategy), cancellationToken);
+        var (config, plan) = orchestrator.CheckConfig(request.Config!);
+        using var held = new PortReservation();
+        ports.Reserve(held, plan.Expose, plan.NetworkMode, static _ => false);
+        var created = await store.InsertDeploymentAsync(request.Name!, request.Replicas ?? 1, config, WithDefaults(request.Strategy), held.Leases, cancellationToken);
+        await ports.SyncAsync();
         Wake(created.Name);
         return created;
     }
@@ -32,9 +35,17 @@ internal sealed class DeploymentController(
     public async Task<DeploymentRecord> ChangeAsync(string name, Func<int, bool> expected, UpdateDeploymentRequest request, CancellationToken cancellationToken)
     {
         Reject(DeploymentRules.Validate(request));
-        var config = request.Config is { } wanted ? orchestrator.CheckConfig(wanted) : null;
+        using var held = new PortReservation();
+        VmConfig? config = null;
+        if (request.Config is { } wanted)
+        {
+            (config, var plan) = orchestrator.CheckConfig(wanted);
+            ports.Reserve(held, plan.Expose, plan.NetworkMode, route => route.Deployment == name);
+        }
+
         var changed = await store.ChangeDeploymentAsync(
-            name, expected, request.Replicas, config, request.Strategy is { } strategy ? WithDefaults(strategy) : null, cancellationToken);
+            name, expected, request.Replicas, config, request.Strategy is { } strategy ? WithDefaults(strategy) : null, held.Leases, cancellationToken);
+        await ports.SyncAsync();
         Wake(name);
         return changed;
     }
@@ -97,7 +108,7 @@ internal sealed class DeploymentController(
         {
             if (!_loops.TryGetValue(name, out var entry) || entry.Running.IsCompleted)
             {
-                var loop = new DeploymentLoop(name, store, orchestrator, clock, logger);
+                var loop = new DeploymentLoop(name, store, orchestrator, ports, clock, logger);
                 entry = (loop, Task.Run(() => RunAsync(loop), CancellationToken.None));
                 _loops[name] = entry;
             }

@@ -8,7 +8,7 @@ namespace Volant.Daemon.Orchestration.Deployments;
 
 /// <summary>Makes the replicas of one deployment follow what is wanted, for as long as the deployment exists.</summary>
 /// <remarks>Everything is decided from what is observed at that moment; what it remembers are delays, and those are lost with the daemon.</remarks>
-internal sealed partial class DeploymentLoop(string name, VolantStore store, VmOrchestrator orchestrator, TimeProvider clock, ILogger logger)
+internal sealed partial class DeploymentLoop(string name, VolantStore store, VmOrchestrator orchestrator, PublishedPorts ports, TimeProvider clock, ILogger logger)
 {
     /// <summary>Replicas that are made or deleted at a time.</summary>
     public const int Concurrency = 4;
@@ -75,6 +75,7 @@ internal sealed partial class DeploymentLoop(string name, VolantStore store, VmO
         var observed = Observe(deployment);
         if (deployment.Deleting && observed.Count == 0 && await store.DeleteDeploymentAsync(deployment.Id, CancellationToken.None))
         {
+            await ports.SyncAsync();
             return TimeSpan.Zero;
         }
 
@@ -98,7 +99,8 @@ internal sealed partial class DeploymentLoop(string name, VolantStore store, VmO
             return failures.Count == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(1);
         }
 
-        var waits = plan.Create.Select(_backoff.Remaining).Where(left => left > TimeSpan.Zero).DefaultIfEmpty(LongestSleep).Min();
+        // What became due since this pass began is due at once: passed over, it would wait for the longest sleep.
+        var waits = plan.Create.Select(_backoff.Remaining).DefaultIfEmpty(LongestSleep).Min();
         return waits < LongestSleep ? waits : LongestSleep;
     }
 
@@ -148,6 +150,7 @@ internal sealed partial class DeploymentLoop(string name, VolantStore store, VmO
         if (updated == wanted.DesiredReplicas)
         {
             await store.SetGoodRevisionAsync(deployment.Id, wanted.Revision, CancellationToken.None);
+            await ports.SyncAsync();
             return true;
         }
 
@@ -167,7 +170,9 @@ internal sealed partial class DeploymentLoop(string name, VolantStore store, VmO
             CultureInfo.InvariantCulture,
             $"revision {wanted.Revision} was rolled back to revision {good}: {updated} of {wanted.DesiredReplicas} replicas were ready and no other became so within {deadline.TotalSeconds:0} s{Because(wanted.Message)}");
         LogRolledBack(name, message);
-        return await store.RollBackAsync(deployment.Id, wanted.Revision, message, CancellationToken.None);
+        var rolledBack = await store.RollBackAsync(deployment.Id, wanted.Revision, message, CancellationToken.None);
+        await ports.SyncAsync();
+        return rolledBack;
     }
 
     private static string Because(string? message) => message is null ? string.Empty : $" ({message})";

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Runs the component tests in their full size (docs/reliability.md): hours, not minutes. Arguments go to the test runner.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/deps.sh test
+scripts/build.sh
+scripts/kernel.sh "$PWD/.cache/kernel"
+scripts/test-programs.sh
+dotnet build tests/Volant.EndToEnd -c Release -v quiet -nologo
+VOLANT_SOAK=1 exec dotnet artifacts/bin/Volant.EndToEnd/release/Volant.EndToEnd.dll --filter-namespace Volant.EndToEnd.Component --output Detailed "$@"

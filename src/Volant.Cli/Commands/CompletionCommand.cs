@@ -1,0 +1,70 @@
+using System.CommandLine;
+
+namespace Volant.Cli.Commands;
+
+/// <summary><c>volar completion</c>: a script for the shell that asks this program what may come next.</summary>
+internal static class CompletionCommand
+{
+    private const string Bash = """
+        # bash completion of volar: source <(volar completion bash)
+        _volar() {
+            local word=${COMP_WORDS[COMP_CWORD]} line
+            COMPREPLY=()
+            while IFS= read -r line; do
+                COMPREPLY+=("$line")
+            done < <("${COMP_WORDS[0]}" "[suggest:${COMP_POINT}]" "${COMP_LINE}" 2>/dev/null)
+            [ ${#COMPREPLY[@]} -gt 0 ] || [[ $word == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        }
+        complete -F _volar volar
+
+        """;
+
+    private const string Zsh = """
+        #compdef volar
+        # zsh completion of volar: source <(volar completion zsh)
+        _volar() {
+            local -a words_found
+            words_found=("${(@f)$(volar "[suggest:$CURSOR]" "$BUFFER" 2>/dev/null)}")
+            if [[ -n "${words_found[1]}" ]]; then
+                compadd -a words_found
+            else
+                _files
+            fi
+        }
+        compdef _volar volar
+
+        """;
+
+    private const string Fish = """
+        # fish completion of volar: volar completion fish | source
+        complete -c volar -a '(volar "[suggest:"(commandline -C)"]" (commandline -b) 2>/dev/null)'
+
+        """;
+
+    /// <summary>Shells that there is a script for.</summary>
+    public static string[] Shells { get; } = ["bash", "fish", "zsh"];
+
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandScope scope)
+    {
+        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish", HelpName = "bash|zsh|fish" };
+        shell.AcceptOnlyFromAmong(Shells);
+        return scope.Define(
+            "completion",
+            "Print a script that completes commands, options and names; for bash: source <(volar completion bash)",
+            [shell],
+            ["volar completion bash", "volar completion fish"],
+            (parsed, run, _) =>
+            {
+                Print(run.Output, parsed.GetRequiredValue(shell));
+                return Task.FromResult(ExitCodes.Ok);
+            });
+    }
+
+    private static void Print(TextWriter output, string shell) => output.Write(shell switch
+    {
+        "bash" => Bash,
+        "zsh" => Zsh,
+        _ => Fish,
+    });
+}

@@ -1,0 +1,108 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Net.ServerSentEvents;
+using System.Text.Json;
+using Volant.Cli.Output;
+using Volant.Contracts;
+using Volant.Contracts.Api;
+
+namespace Volant.Cli.Commands;
+
+/// <summary><c>volar events</c>: what happens to the VMs, resumed where a connection broke off.</summary>
+internal static class EventsCommand
+{
+    private const string Gap = "gap";
+
+    /// <summary>How long volantd may take between two events that it holds already.</summary>
+    private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long it may take to the first one.</summary>
+    private static readonly TimeSpan Start = TimeSpan.FromSeconds(3);
+
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandScope scope)
+    {
+        var follow = new Option<bool>("--follow", "-f") { Description = "Go on printing until Ctrl-C" };
+        var vm = Symbols.Text("--vm", "NAME", "Only events of this VM");
+        var type = Symbols.Repeated("--type", "TYPE", "Only events of this type, such as VM_CRASHED");
+        var after = Symbols.Number("--after", "N", "Go on after this event; 0 for all that volantd holds", 0, int.MaxValue);
+        var logs = new Option<bool>("--logs") { Description = "Log lines of the workloads, too (VM_LOG)" };
+        return scope.Define(
+            "events",
+            "Print events of VMs: those that volantd holds, or with --follow new ones as they happen.",
+            [follow, vm, type, after, logs],
+            ["volar events --follow", "volar events --vm web --output json", "volar events --follow --type VM_CRASHED --after 0"],
+            async (parsed, run, cancellationToken) =>
+            {
+                var follows = parsed.GetValue(follow);
+                var types = parsed.GetValue(type) ?? [];
+                var start = parsed.GetValue(after) ?? (follows ? null : 0);
+                using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+                var events = run.Client.ReadEventsAsync(start, parsed.GetValue(logs), run.Talk.Warn, over.Token);
+                try
+                {
+                    await foreach (var item in follows ? events : UntilQuietAsync(events, run.Host.Clock, over))
+                    {
+                        Print(run, item, parsed.GetValue(vm), types);
+                    }
+                }
+                catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+                {
+                    // Everything that is held was printed.
+                }
+
+                return ExitCodes.Ok;
+            });
+    }
+
+    /// <summary>Passes events on until none comes for a while: the stream itself does not say where the held ones end.</summary>
+    private static async IAsyncEnumerable<SseItem<string>> UntilQuietAsync(IAsyncEnumerable<SseItem<string>> events, TimeProvider clock, CancellationTokenSource over)
+    {
+        using var timer = clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), over, Start, Timeout.InfiniteTimeSpan);
+        await foreach (var item in events)
+        {
+            timer.Change(Quiet, Timeout.InfiniteTimeSpan);
+            yield return item;
+        }
+    }
+
+    private static void Print(CommandRun run, SseItem<string> item, string? vm, string[] types)
+    {
+        if (item.EventType == Gap)
+        {
+            run.Talk.Warn($"Note: {run.Client.Read(item, ContractsJson.Default.EventGap).Value.Message}");
+            return;
+        }
+
+        var read = run.Client.Read(item, ContractsJson.Default.VmEvent);
+        if ((vm is not null && read.Value.Name != vm) || (types.Length > 0 && !types.Contains(read.Value.Type, StringComparer.OrdinalIgnoreCase)))
+        {
+            return;
+        }
+
+        if (run.IsStructured)
+        {
+            run.PrintItem(item.EventId is { } id ? WithId(read.Json, id) : read.Json);
+            return;
+        }
+
+        var happened = read.Value;
+        run.PrintLine($"{happened.Timestamp.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture)}  {happened.Type,-12}  {happened.Name}  {Detail(happened)}".TrimEnd());
+        run.Output.Flush();
+    }
+
+    private static string Detail(VmEvent happened) => happened.Line is { } line ? $"{happened.Stream}: {line}" : happened.Message ?? happened.Status.ToText();
+
+    /// <summary>With its number, which <c>--after</c> takes.</summary>
+    private static JsonElement WithId(JsonElement json, string id) => JsonPrinter.Make(writer =>
+    {
+        writer.WriteStartObject();
+        writer.WriteString("id", id);
+        foreach (var member in json.EnumerateObject())
+        {
+            member.WriteTo(writer);
+        }
+
+        writer.WriteEndObject();
+    });
+}

@@ -1,0 +1,138 @@
+using System.Text;
+using Volant.Contracts.Api;
+using Volant.Contracts.Boot;
+using Volant.Contracts.Manifests;
+using Volant.Daemon;
+using Volant.Daemon.Guests;
+using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Hypervisors.Qemu;
+
+namespace Volant.EndToEnd;
+
+/// <summary>A guest without a daemon: QEMU with the command line that the daemon would use, and an initramfs that holds nothing but the agent.</summary>
+internal sealed class BareGuest : IAsyncDisposable
+{
+    private static readonly TimeSpan BootLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan StateWait = TimeSpan.FromSeconds(5);
+
+    private readonly VmPaths _paths;
+    private readonly Command _qemu;
+    private readonly GuestClient _client;
+
+    private BareGuest(VmPaths paths, IReadOnlyList<string> arguments)
+    {
+        _paths = paths;
+        _qemu = Command.Start(arguments);
+        _client = new GuestClient(new GuestEndpoint.SerialPort(paths.AgentSocket, new byte[GuestLink.KeyLength]), TimeProvider.System);
+        Leftovers.Add(this, RemoveAsync);
+    }
+
+    /// <summary>All that the guest wrote to its serial console.</summary>
+    public string Console => File.Exists(_paths.ConsoleLog) ? File.ReadAllText(_paths.ConsoleLog) : string.Empty;
+
+    /// <summary>Starts a guest.</summary>
+    /// <param name="words">Kernel arguments besides the usual ones.</param>
+    /// <param name="disks">Its disks.</param>
+    /// <param name="manifest">Its manifest, which travels in the initramfs; null for none.</param>
+    /// <param name="more">Arguments of QEMU besides the daemon's.</param>
+    public static async Task<BareGuest> StartAsync(string words, IReadOnlyList<DiskSpec> disks, PluginManifest? manifest = null, IReadOnlyList<string>? more = null)
+    {
+        var root = Directory.CreateTempSubdirectory("vt-g-").FullName;
+        var paths = new VmPaths(root, root);
+        await WriteInitramfsAsync(paths.Initramfs, manifest);
+        var host = QemuProbe.Probe(null);
+        var line = $"console=ttyS0 reboot=k panic=1 quiet loglevel=1 hostname=bare {words}{(manifest is null ? string.Empty : $" {BootKeys.Manifest}={BootKeys.InInitrd}")}";
+        var arguments = QemuArguments.Build(
+            new LaunchSpec
+            {
+                Uid = Guid.NewGuid(),
+                CpuCores = 1,
+                MemoryMib = 192,
+                Kernel = Path.Combine(Workspace.Kernel, "bzImage"),
+                Initramfs = paths.Initramfs,
+                KernelArguments = line,
+                Disks = disks,
+                Paths = paths,
+            },
+            host with { Kvm = false, Vsock = false });
+        return new BareGuest(paths, [.. arguments, .. more ?? []]);
+    }
+
+    /// <summary>Waits until the agent's state is as wanted.</summary>
+    public async Task<AgentState> UntilAsync(Func<AgentState, bool> wanted)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        AgentState? state = null;
+        while (TimeProvider.System.GetElapsedTime(started) < BootLimit && !_qemu.Exit.IsCompleted)
+        {
+            try
+            {
+                state = await _client.GetStateAsync(state?.Revision ?? 0, StateWait, CancellationToken.None);
+                if (wanted(state))
+                {
+                    return state;
+                }
+            }
+            catch (VolantException)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
+            }
+        }
+
+        throw new Xunit.Sdk.XunitException($"The guest is {state}; QEMU {(_qemu.Exit.IsCompleted ? $"ended: {_qemu.Output}{_qemu.Error}" : "runs")}\n{Console}");
+    }
+
+    /// <summary>Sends a request to the agent, or through it to the workload.</summary>
+    public async Task<string> SendAsync(HttpMethod method, string path)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(GuestClient.BaseAddress, path));
+        using var response = await _client.Invoker.SendAsync(request, CancellationToken.None);
+        var text = await response.Content.ReadAsStringAsync();
+        Assert.True(response.IsSuccessStatusCode, $"{method} {path}: {(int)response.StatusCode} {text}\n{Console}");
+        return text;
+    }
+
+    /// <summary>Waits until QEMU has ended by itself.</summary>
+    public async Task ExitAsync()
+    {
+        try
+        {
+            await _qemu.Exit.WaitAsync(BootLimit);
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"The guest did not end:\n{Console}", e);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        Leftovers.Forget(this);
+        await RemoveAsync();
+    }
+
+    private async Task RemoveAsync()
+    {
+        await _client.DisposeAsync();
+        _qemu.Signal(9);
+        await _qemu.Exit;
+        _qemu.Dispose();
+        Directory.Delete(_paths.Directory, recursive: true);
+    }
+
+    private static async Task WriteInitramfsAsync(string path, PluginManifest? manifest)
+    {
+        List<(string, int, byte[]?)> members = [("init", 0b111_101_101, await File.ReadAllBytesAsync(Workspace.Program("kestrel")))];
+        if (manifest is not null)
+        {
+            members.Insert(0, (Path.GetDirectoryName(BootKeys.ManifestFile)!.TrimStart('/'), 0b111_000_000, null));
+            members.Insert(1, (BootKeys.ManifestFile.TrimStart('/'), 0b110_000_000, ManifestCodec.ToJson(manifest)));
+        }
+
+        await using var file = File.Create(path);
+        var modules = Path.Combine(Workspace.Kernel, "bzImage.modules.cpio");
+        await file.WriteAsync(File.Exists(modules) ? await File.ReadAllBytesAsync(modules) : Encoding.ASCII.GetBytes(string.Empty));
+        await file.WriteAsync(CpioHeader.EncodeArchive(members));
+    }
+}
