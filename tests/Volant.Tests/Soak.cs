@@ -1,25 +1,13 @@
-using System.Globalization;
-
 namespace Volant.Tests;
 
 /// <summary>How hard the property tests try: little in every run, much with <c>VOLANT_SOAK=1</c>.</summary>
 internal static class Soak
 {
-    private const string Seed = "VOLANT_SEED";
-
     /// <summary>Whether this is the long run.</summary>
     public static bool IsOn { get; } = Environment.GetEnvironmentVariable("VOLANT_SOAK") == "1";
 
     /// <summary>A number of tries.</summary>
     public static int Times(int usual, int soak) => IsOn ? soak : usual;
-
-    /// <summary>A seed that is written to the test's output; the environment variable <c>VOLANT_SEED</c> sets it.</summary>
-    public static int NextSeed()
-    {
-        var seed = int.TryParse(Environment.GetEnvironmentVariable(Seed), NumberStyles.None, CultureInfo.InvariantCulture, out var set) ? set : Random.Shared.Next();
-        TestContext.Current.TestOutputHelper!.WriteLine($"{Seed}={seed}");
-        return seed;
-    }
 
     /// <summary>An empty directory, in memory where the host has that: what is tested there does not depend on what a disk keeps.</summary>
     public static string CreateDirectory(string prefix)
