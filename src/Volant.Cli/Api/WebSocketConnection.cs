@@ -71,6 +71,23 @@ internal sealed class WebSocketConnection(HttpResponseMessage response, Stream s
         }
     }
 
+    /// <summary>Says that nothing more is sent, and waits for two seconds at most until the other side has ended too.</summary>
+    /// <remarks>A connection that is let go of with unread bytes is reset, and with it goes what was sent last.</remarks>
+    /// <param name="receiving">What still receives; ends with the other side.</param>
+    public async Task CloseAsync(Task receiving)
+    {
+        using var limit = new CancellationTokenSource(CloseLimit, clock);
+        try
+        {
+            await SendCloseAsync(limit.Token);
+            await receiving.WaitAsync(limit.Token);
+        }
+        catch (Exception e) when (e is CliException or OperationCanceledException)
+        {
+            // It is gone already, or does not answer.
+        }
+    }
+
     /// <summary>Says that nothing more is sent, if it can be said at once, and lets go of the connection.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -13,10 +13,18 @@ internal sealed class ConsoleSession(CliHost host, Talk talk)
     private const int ChunkBytes = 16 * 1024;
 
     /// <summary>Serves a console of the daemon until it ends or the user leaves.</summary>
-    public Task RunAsync(WebSocketConnection socket, string name, CancellationToken cancellationToken) => RunAsync(
-        $"the console of VM '{name}'",
-        socket.SendAsync,
-        async (raw, stop) =>
+    public async Task RunAsync(WebSocketConnection socket, string name, CancellationToken cancellationToken)
+    {
+        var left = false;
+        await RunAsync($"the console of VM '{name}'", socket.SendAsync, ReceiveAsync, LeaveAsync, cancellationToken);
+
+        Task LeaveAsync(Task receiving)
+        {
+            left = true;
+            return socket.CloseAsync(receiving);
+        }
+
+        async Task ReceiveAsync(RawTerminal? raw, CancellationToken stop)
         {
             while (await socket.ReceiveAsync(stop) is { } message)
             {
@@ -30,9 +38,12 @@ internal sealed class ConsoleSession(CliHost host, Talk talk)
                 }
             }
 
-            Say(raw is not null, $"The console ended{(socket.CloseReason is { Length: > 0 } reason ? $": {reason}" : string.Empty)}.");
-        },
-        cancellationToken);
+            if (!left)
+            {
+                Say(raw is not null, $"The console ended{(socket.CloseReason is { Length: > 0 } reason ? $": {reason}" : string.Empty)}.");
+            }
+        }
+    }
 
     /// <summary>Serves a serial socket of this host until it ends or the user leaves.</summary>
     /// <exception cref="CliException">It cannot be reached.</exception>
@@ -62,11 +73,16 @@ internal sealed class ConsoleSession(CliHost host, Talk talk)
 
                 Say(raw is not null, "The console ended.");
             },
+            static _ => Task.CompletedTask,
             cancellationToken);
     }
 
     private async Task RunAsync(
-        string what, Func<ReadOnlyMemory<byte>, CancellationToken, Task> send, Func<RawTerminal?, CancellationToken, Task> receive, CancellationToken cancellationToken)
+        string what,
+        Func<ReadOnlyMemory<byte>, CancellationToken, Task> send,
+        Func<RawTerminal?, CancellationToken, Task> receive,
+        Func<Task, Task> leave,
+        CancellationToken cancellationToken)
     {
         using var raw = host.InputIsTerminal ? new RawTerminal(host, cancellationToken) : null;
         using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -90,6 +106,7 @@ internal sealed class ConsoleSession(CliHost host, Talk talk)
                 raw?.Dispose();
                 Say(isRaw: false, string.Empty);
                 Say(isRaw: false, $"Left {what}; it goes on.");
+                await leave(receiving);
             }
         }
         finally

@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Volant.Contracts.Api;
 using Volant.Daemon.Api;
-using Volant.Daemon.Orchestration;
 using Volant.Daemon.Orchestration.Deployments;
 using Volant.Daemon.Store;
 using Volant.Linux.Processes;
@@ -107,8 +106,8 @@ public sealed class ClockJumpTests : IAsyncLifetime
     public async Task A_roll_out_is_given_up_at_its_deadline_and_not_before(long seconds)
     {
         var strategy = new RolloutStrategy { MaxSurge = 1, MaxUnavailable = 1, ProgressDeadlineSeconds = 60 };
-        await _host.Store.InsertDeploymentAsync("app", 1, new VmConfig { Plugin = "hello" }, strategy, Cancel);
-        var loop = new DeploymentLoop("app", _host.Store, _host.Orchestrator, _host.Clock, NullLogger.Instance);
+        await _host.Store.InsertDeploymentAsync("app", 1, new VmConfig { Plugin = "hello" }, strategy, [], Cancel);
+        var loop = new DeploymentLoop("app", _host.Store, _host.Orchestrator, _host.Ports, _host.Clock, NullLogger.Instance);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         var running = loop.RunAsync(stop.Token);
         await UntilAsync(() => _host.Store.FindVm("app-1")?.Vm.Status == VmStatus.Running);
@@ -116,7 +115,7 @@ public sealed class ClockJumpTests : IAsyncLifetime
         loop.Wake();
         await UntilAsync(() => Deployment.GoodRevision == 1);
 
-        await _host.Store.ChangeDeploymentAsync("app", _ => true, null, new VmConfig { Plugin = "hello", Runtime = "next" }, null, Cancel);
+        await _host.Store.ChangeDeploymentAsync("app", _ => true, null, new VmConfig { Plugin = "hello", Runtime = "next" }, null, [], Cancel);
         loop.Wake();
         await UntilAsync(() => _host.Store.FindVm("app-1")?.Vm is { Runtime: "next", Status: VmStatus.Running });
         await AdvanceAsync(TimeSpan.FromSeconds(1));

@@ -1,6 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Volant.Contracts.Api;
-using Volant.Daemon;
 using Volant.Daemon.Orchestration.Deployments;
 
 namespace Volant.Tests.Orchestration;
@@ -83,7 +82,7 @@ public sealed class HangingPortTests : IAsyncLifetime
     {
         await _host.RestartAsync();
         var (before, after) = direction == "up" ? (2, 5) : (5, 2);
-        await _host.Store.InsertDeploymentAsync("app", before, new VmConfig { Plugin = "hello" }, new RolloutStrategy { MaxSurge = 1, MaxUnavailable = 0, ProgressDeadlineSeconds = 600 }, Cancel);
+        await _host.Store.InsertDeploymentAsync("app", before, new VmConfig { Plugin = "hello" }, new RolloutStrategy { MaxSurge = 1, MaxUnavailable = 0, ProgressDeadlineSeconds = 600 }, [], Cancel);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         var (loop, running) = Follow(stop.Token);
         await UntilAsync(loop, () => Replicas(before));
@@ -104,7 +103,7 @@ public sealed class HangingPortTests : IAsyncLifetime
                 break;
         }
 
-        await _host.Store.ChangeDeploymentAsync("app", _ => true, after, null, null, Cancel);
+        await _host.Store.ChangeDeploymentAsync("app", _ => true, after, null, null, [], Cancel);
         if (port == "store")
         {
             _host.Database.FailAt(3);
@@ -177,7 +176,7 @@ public sealed class HangingPortTests : IAsyncLifetime
 
     private (DeploymentLoop Loop, Task Running) Follow(CancellationToken stopping)
     {
-        var loop = new DeploymentLoop("app", _host.Store, _host.Orchestrator, _host.Clock, NullLogger.Instance);
+        var loop = new DeploymentLoop("app", _host.Store, _host.Orchestrator, _host.Ports, _host.Clock, NullLogger.Instance);
         return (loop, loop.RunAsync(stopping));
     }
 

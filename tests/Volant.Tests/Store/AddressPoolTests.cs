@@ -79,7 +79,7 @@ public sealed class AddressPoolTests
 
         public async Task OpenAsync()
         {
-            Open();
+            Connect();
             await _store.PutPluginAsync(StoreTests.Manifest("hello"), CancellationToken.None);
         }
 
@@ -154,7 +154,7 @@ public sealed class AddressPoolTests
         {
             await _database.DisposeAsync();
             _clock = new SettableTimeProvider(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero) + _time + jump);
-            Open();
+            Connect();
             await _store.SettleRestsAsync(CancellationToken.None);
         }
 
@@ -190,7 +190,7 @@ public sealed class AddressPoolTests
 
         private NewVm New() => StoreTests.New(string.Create(CultureInfo.InvariantCulture, $"vm-{_names++}")) with { Resources = [] };
 
-        private void Open()
+        private void Connect()
         {
             _database = new Database(Path.Combine(_directory, "state.db"));
             _store = new VolantStore(_database, _clock);
