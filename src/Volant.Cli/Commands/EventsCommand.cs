@@ -25,7 +25,7 @@ internal static class EventsCommand
         var follow = new Option<bool>("--follow", "-f") { Description = "Go on printing until Ctrl-C" };
         var vm = Symbols.Text("--vm", "NAME", "Only events of this VM");
         var type = Symbols.Repeated("--type", "TYPE", "Only events of this type, such as VM_CRASHED");
-        var after = Symbols.Number("--after", "N", "Go on after this event; 0 for all that volantd holds", 0, int.MaxValue);
+        var after = Symbols.Number("--after", "N", "Go on after this event; 0 for all that volantd holds", 0L, long.MaxValue);
         var logs = new Option<bool>("--logs") { Description = "Log lines of the workloads, too (VM_LOG)" };
         return scope.Define(
             "events",
@@ -36,13 +36,20 @@ internal static class EventsCommand
             {
                 var follows = parsed.GetValue(follow);
                 var types = parsed.GetValue(type) ?? [];
-                var start = parsed.GetValue(after) ?? (follows ? null : 0);
-                using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-                var events = run.Client.ReadEventsAsync(start, parsed.GetValue(logs), run.Talk.Warn, over.Token);
+                var start = parsed.GetValue(after) ?? (follows ? null : 0L);
+
+                // The stream itself does not say where the held events end: they end where none comes for a while.
+                using var quiet = new CancellationTokenSource(follows ? Timeout.InfiniteTimeSpan : Start, run.Host.Clock);
+                using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, quiet.Token);
                 try
                 {
-                    await foreach (var item in follows ? events : UntilQuietAsync(events, run.Host.Clock, over))
+                    await foreach (var item in run.Client.ReadEventsAsync(start, parsed.GetValue(logs), run.Talk.Warn, over.Token))
                     {
+                        if (!follows)
+                        {
+                            quiet.CancelAfter(Quiet);
+                        }
+
                         Print(run, item, parsed.GetValue(vm), types);
                     }
                 }
@@ -53,17 +60,6 @@ internal static class EventsCommand
 
                 return ExitCodes.Ok;
             });
-    }
-
-    /// <summary>Passes events on until none comes for a while: the stream itself does not say where the held ones end.</summary>
-    private static async IAsyncEnumerable<SseItem<string>> UntilQuietAsync(IAsyncEnumerable<SseItem<string>> events, TimeProvider clock, CancellationTokenSource over)
-    {
-        using var timer = clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), over, Start, Timeout.InfiniteTimeSpan);
-        await foreach (var item in events)
-        {
-            timer.Change(Quiet, Timeout.InfiniteTimeSpan);
-            yield return item;
-        }
     }
 
     private static void Print(CommandRun run, SseItem<string> item, string? vm, string[] types)

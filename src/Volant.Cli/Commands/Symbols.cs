@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Numerics;
 using Volant.Cli.Output;
 using Volant.Contracts;
 
@@ -66,13 +67,14 @@ internal static class Symbols
     public static Option<int?> WaitTimeout() => Number("--timeout", "S", "How long --wait waits, in seconds [default: 120]", 1, MaxWaitSeconds);
 
     /// <summary>An integer option with bounds.</summary>
-    public static Option<int?> Number(string name, string helpName, string description, int least, int most)
+    public static Option<T?> Number<T>(string name, string helpName, string description, T least, T most)
+        where T : struct, IBinaryInteger<T>
     {
-        var option = new Option<int?>(name) { Description = description, HelpName = helpName };
+        var option = new Option<T?>(name) { Description = description, HelpName = helpName };
         option.Validators.Add(result =>
         {
             if (result.Tokens is [var token] &&
-                !(int.TryParse(token.Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most))
+                !(T.TryParse(token.Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most))
             {
                 result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name} must be a number from {least} to {most}, not '{token.Value}'."));
             }

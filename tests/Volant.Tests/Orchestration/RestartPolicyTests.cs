@@ -165,7 +165,7 @@ public sealed class RestartPolicyTests : IAsyncLifetime
 
         Assert.Equal(ends ? 2 : 1, _host.Launcher.Launches);
         Assert.Equal(ends, WasSaid("the guest hung"));
-        Assert.Equal(VmStatus.Running, Vm.Status);
+        await UntilAsync(() => Vm.Status == VmStatus.Running);
         await _host.Orchestrator.DeleteAsync("web", Cancel);
 
         bool WasSaid(string words) => _host.Store.ListEvents(0, long.MaxValue, 100)!.Any(happened => happened.Event.Message?.Contains(words, StringComparison.Ordinal) == true);
