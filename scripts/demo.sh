@@ -43,6 +43,7 @@ tmp=$(mktemp -d)
 cd dist
 
 say "volantd on a free loopback port, state in $tmp"
+: >"$tmp/volantd.log" # read below, perhaps before the daemon's shell has opened it
 # Its own session: Ctrl-C ends the demo, and the demo then ends the daemon.
 env VOLANT_DB_PATH="$tmp/state.db" VOLANT_RUNTIME_DIR="$tmp/run" VOLANT_LOG_DIR="$tmp/logs" VOLANT_API_LISTEN=127.0.0.1:0 \
     VOLANT_KERNEL_BZIMAGE="$kernel/bzImage" VOLANT_KERNEL_VMLINUX="$kernel/vmlinux" \

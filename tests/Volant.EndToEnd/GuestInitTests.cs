@@ -138,7 +138,7 @@ public sealed class GuestInitTests : IAsyncLifetime
         Assert.DoesNotContain("42", text[text.LastIndexOf("agent", StringComparison.Ordinal)..], StringComparison.Ordinal);
 
         // No process has a terminal: without one there is no shell that a person could use.
-        Assert.Equal("0", (await RunAsync("busybox sed 's/.*) //' /proc/[0-9]*/stat | busybox awk '$5 != 0' | busybox wc -l")).Trim());
+        Assert.Equal("0", (await RunAsync("busybox sed 's/.*) //' /proc/[0-9]*/stat 2>/dev/null | busybox awk '$5 != 0' | busybox wc -l")).Trim());
     }
 
     [Fact]
