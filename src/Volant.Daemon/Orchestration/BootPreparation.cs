@@ -89,6 +89,9 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
     {
         var line = new KernelCommandLine()
             .Add("console", "ttyS0").Add("reboot", "k").Add("panic", "1").Add("quiet").Add("loglevel", "1")
+
+            // The last one counts: a reset by the keyboard's controller, which not every machine has, left a guest hanging once.
+            .Add("reboot", "t")
             .Add(BootKeys.Runtime, plan.Runtime)
             .Add(BootKeys.Plugin, plan.Manifest.Name)
             .Add(BootKeys.Hostname, vm.Name);
