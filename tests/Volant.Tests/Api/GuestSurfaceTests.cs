@@ -64,7 +64,8 @@ public sealed class GuestSurfaceTests : IAsyncLifetime
         await socket.SendAsync("""{"resize": {"cols": 90, "rows": 20}}""");
         await InputAsync(socket, "stty size\n");
         await UntilAsync(socket, "20 90");
-        await InputAsync(socket, "echo go''ing; sleep 1000\n");
+        // Said by the command itself: a signal before it is the terminal's foreground would reach the shell alone.
+        await InputAsync(socket, "sh -c 'echo \"go\"ing; exec sleep 1000'\n");
         await UntilAsync(socket, "going");
         await socket.SendAsync("""{"signal": 2}""");
         await InputAsync(socket, "exit 9\n");
