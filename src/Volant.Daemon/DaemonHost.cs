@@ -49,6 +49,7 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
+        app.Use(JsonBodies.InvokeAsync);
         var limits = app.Services.GetRequiredService<RateLimits>();
         app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();
