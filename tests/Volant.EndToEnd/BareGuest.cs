@@ -1,4 +1,3 @@
-using System.Text;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
@@ -39,7 +38,8 @@ internal sealed class BareGuest : IAsyncDisposable
     {
         var root = Directory.CreateTempSubdirectory("vt-g-").FullName;
         var paths = new VmPaths(root, root);
-        await WriteInitramfsAsync(paths.Initramfs, manifest);
+        var kernel = Path.Combine(Workspace.Kernel, "bzImage");
+        await WriteInitramfsAsync(paths.Initramfs, GuestModules.SegmentsOf(kernel, hasRootDisk: disks.Count > 0).FirstOrDefault(File.Exists), manifest);
         var host = QemuProbe.Probe(null);
         var line = $"console=ttyS0 reboot=k panic=1 quiet loglevel=1 hostname=bare {words}{(manifest is null ? string.Empty : $" {BootKeys.Manifest}={BootKeys.InInitrd}")}";
         var arguments = QemuArguments.Build(
@@ -48,7 +48,7 @@ internal sealed class BareGuest : IAsyncDisposable
                 Uid = Guid.NewGuid(),
                 CpuCores = 1,
                 MemoryMib = 192,
-                Kernel = Path.Combine(Workspace.Kernel, "bzImage"),
+                Kernel = kernel,
                 Initramfs = paths.Initramfs,
                 KernelArguments = line,
                 Disks = disks,
@@ -121,7 +121,7 @@ internal sealed class BareGuest : IAsyncDisposable
         Directory.Delete(_paths.Directory, recursive: true);
     }
 
-    private static async Task WriteInitramfsAsync(string path, PluginManifest? manifest)
+    private static async Task WriteInitramfsAsync(string path, string? modules, PluginManifest? manifest)
     {
         List<(string, int, byte[]?)> members = [("init", 0b111_101_101, await File.ReadAllBytesAsync(Workspace.Program("kestrel")))];
         if (manifest is not null)
@@ -131,8 +131,7 @@ internal sealed class BareGuest : IAsyncDisposable
         }
 
         await using var file = File.Create(path);
-        var modules = Path.Combine(Workspace.Kernel, "bzImage.modules.cpio");
-        await file.WriteAsync(File.Exists(modules) ? await File.ReadAllBytesAsync(modules) : Encoding.ASCII.GetBytes(string.Empty));
+        await file.WriteAsync(modules is null ? [] : await File.ReadAllBytesAsync(modules));
         await file.WriteAsync(CpioHeader.EncodeArchive(members));
     }
 }

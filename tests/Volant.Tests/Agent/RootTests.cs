@@ -61,7 +61,7 @@ public sealed class RootTests
 
         Assert.Equal(name, RootFileSystem.Detect(start)?.Name);
         Assert.Null(RootFileSystem.Detect(start.AsSpan(0, at)));
-        Assert.Contains(name, GuestModules.Packed);
+        Assert.Contains(name, GuestModules.RootFileSystems);
     }
 
     [Fact]
