@@ -32,7 +32,7 @@ internal sealed class CommandCaller(VmOwners owners, DaemonOptions options, Time
         using var deadline = new CancellationTokenSource(TimeSpan.FromMilliseconds(request.TimeoutMs ?? ExecRules.DefaultTimeoutMs) + Reserve, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         var first = ExecFrames.Encode(ExecFrames.Control, JsonSerializer.SerializeToUtf8Bytes(request, ContractsJson.Readable.ExecRequest));
-        await using var stream = await GuestStream.OpenAsync(guest, name, "v1/agent/exec/stream", first, options.AgentTimeout, clock, either.Token);
+        using var stream = await GuestStream.OpenAsync(guest, name, "v1/agent/exec/stream", first, options.AgentTimeout, either.Token);
         var typing = TypeAsync(stream, input ?? string.Empty, either.Token);
         var (output, error) = (new Beginning(), new Beginning());
         try
