@@ -97,6 +97,9 @@ internal sealed class BoxGuest : IAsyncDisposable
         return result.Stdout;
     }
 
+    /// <summary>Starts a script that goes on when the command that started it has ended: in a session of its own, which is there before that. It has no single quotes.</summary>
+    public Task DetachAsync(string script) => RunAsync($"setsid sh -c '({script}) </dev/null >/dev/null 2>&1 &'");
+
     /// <summary>Asks for a script to be run.</summary>
     public Task<HttpResponseMessage> SendAsync(string script, string? user = null) => Daemon.Client.PostAsJsonAsync(
         $"{Vm}/exec", new ExecRequest { Command = ["/bin/busybox", "sh", "-c", script], User = user, TimeoutMs = 120_000 }, ContractsJson.Default.ExecRequest, Cancel);

@@ -1,12 +1,16 @@
 using System.Net.WebSockets;
 using System.Text;
 using Volant.Contracts.Api;
+using Volant.Linux.Processes;
 
 namespace Volant.EndToEnd;
 
 /// <summary>Commands, files, tunnel and console of one VM that all these tests share.</summary>
 public sealed class GuestSurfaceTests(GuestSurfaceTests.Box box) : IClassFixture<GuestSurfaceTests.Box>
 {
+    private const int Stop = 19;
+    private const int Continue = 18;
+
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     private BoxGuest Guest => box.Guest;
@@ -26,7 +30,7 @@ public sealed class GuestSurfaceTests(GuestSurfaceTests.Box box) : IClassFixture
     [Fact]
     public async Task Workload_and_commands_have_their_users()
     {
-        Assert.Equal("1000 1000\n", await Guest.RunAsync("stat -c '%u %g' /proc/$(pidof sleep | cut -d' ' -f1)"));
+        Assert.Equal("1000 1000\n", await Guest.RunAsync("stat -c '%u %g' /proc/$(pidof work | cut -d' ' -f1)"));
         Assert.Equal("0\n", await Guest.RunAsync("id -u"));
         Assert.Equal("7 8\n", (await Guest.TryAsync("echo $(id -u) $(id -g)", "7:8")).Stdout);
     }
@@ -76,7 +80,8 @@ public sealed class GuestSurfaceTests(GuestSurfaceTests.Box box) : IClassFixture
     [Fact]
     public async Task A_tunnel_leads_to_a_port_of_the_guest()
     {
-        await Guest.RunAsync("setsid nc -l -p 9000 -e cat </dev/null >/dev/null 2>&1 & until grep -q :2328 /proc/net/tcp; do sleep 0.05; done");
+        await Guest.DetachAsync("nc -l -p 9000 -e cat");
+        await Guest.RunAsync("until grep -q :2328 /proc/net/tcp*; do sleep 0.05; done");
         using var socket = await Guest.OpenAsync("tunnel?port=9000");
 
         await socket.SendAsync("through"u8.ToArray(), WebSocketMessageType.Binary, true, Cancel);
@@ -100,7 +105,7 @@ public sealed class GuestSurfaceTests(GuestSurfaceTests.Box box) : IClassFixture
             Assert.EndsWith(Encoding.Latin1.GetString(every) + "one", await UntilAsync(second, "\u00ffone"), StringComparison.Ordinal);
 
             // What is typed arrives whole, whatever it is.
-            await Guest.RunAsync($"rm -f /tmp/typed; setsid sh -c 'head -c {Pasted} < /dev/ttyS0 > /tmp/typing; mv /tmp/typing /tmp/typed' </dev/null >/dev/null 2>&1 &");
+            await Guest.DetachAsync($"head -c {Pasted} < /dev/ttyS0 > /tmp/typing; mv /tmp/typing /tmp/typed");
             var paste = new byte[Pasted];
             new Random(2).NextBytes(paste);
             await first.SendAsync(paste, WebSocketMessageType.Binary, true, Cancel);
@@ -123,15 +128,25 @@ public sealed class GuestSurfaceTests(GuestSurfaceTests.Box box) : IClassFixture
         var before = (await Daemon.FindAsync("box"))!;
         var descriptors = Daemon.Descriptors();
 
-        // PID 1 ignores SIGSTOP from inside; its control group can be frozen all the same. The guest's time is up once the daemon has seen it.
-        await Guest.RunAsync("setsid sh -c 'sleep 1; echo 1 > /sys/fs/cgroup/agent/cgroup.freeze; sleep 40; echo 0 > /sys/fs/cgroup/agent/cgroup.freeze' </dev/null >/dev/null 2>&1 &");
-        var silent = await Daemon.UntilAsync("box", vm => !vm.Ready, seconds: 90);
+        // PID 1 ignores SIGSTOP from inside, so the whole guest stands still.
+        using var hypervisor = PidFd.TryOpen(ProcessIdentity.Find(before.Pid!.Value)!);
+        Vm silent;
+        Assert.True(hypervisor!.Signal(Stop));
+        try
+        {
+            silent = await Daemon.UntilAsync("box", vm => !vm.Ready, seconds: 90);
+        }
+        finally
+        {
+            hypervisor.Signal(Continue);
+        }
+
         Assert.Contains("the guest's agent is silent while the hypervisor runs", silent.LastError, StringComparison.Ordinal);
         var after = await Daemon.UntilAsync("box", vm => vm.Ready, seconds: 90);
 
         Assert.Equal((VmStatus.Running, before.Pid, before.StartedAt), (after.Status, after.Pid, after.StartedAt));
-        Assert.Equal("thawed\n", await Guest.RunAsync("echo thawed"));
-        Assert.InRange(Daemon.Descriptors(), 1, descriptors + 1);
+        Assert.Equal("here\n", await Guest.RunAsync("echo here"));
+        Assert.InRange(Daemon.Descriptors(), 1, descriptors + 2);
         Assert.Equal(0, (await Guest.MeasureAsync()).Agent.Commands);
     }
 
