@@ -1,5 +1,6 @@
 using System.Net.Http.Json;
 using System.Net.WebSockets;
+using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 
@@ -86,7 +87,7 @@ internal sealed class BoxGuest : IAsyncDisposable
         using var response = await SendAsync(script, user);
         var text = await response.Content.ReadAsStringAsync(Cancel);
         Assert.True(response.IsSuccessStatusCode, $"{script}: {(int)response.StatusCode} {text}\n{Daemon.Logs()}");
-        return System.Text.Json.JsonSerializer.Deserialize(text, ContractsJson.Default.ExecResult)!;
+        return JsonSerializer.Deserialize(text, ContractsJson.Default.ExecResult)!;
     }
 
     /// <summary>Runs a script that must succeed and returns what it wrote.</summary>
@@ -105,7 +106,13 @@ internal sealed class BoxGuest : IAsyncDisposable
         $"{Vm}/exec", new ExecRequest { Command = ["/bin/busybox", "sh", "-c", script], User = user, TimeoutMs = 120_000 }, ContractsJson.Default.ExecRequest, Cancel);
 
     /// <summary>What the agent counts.</summary>
-    public async Task<GuestMetrics> MeasureAsync() => (await Daemon.Client.GetFromJsonAsync($"{Vm}/agent/v1/metrics", ContractsJson.Default.GuestMetrics, Cancel))!;
+    public async Task<GuestMetrics> MeasureAsync()
+    {
+        using var response = await Daemon.Client.GetAsync($"{Vm}/agent/v1/metrics", Cancel);
+        var text = await response.Content.ReadAsStringAsync(Cancel);
+        Assert.True(response.IsSuccessStatusCode, $"{(int)response.StatusCode} {text}\n{await Daemon.FindAsync("box")}\n{Daemon.Logs()}");
+        return JsonSerializer.Deserialize(text, ContractsJson.Default.GuestMetrics)!;
+    }
 
     /// <summary>Measures until it is as wanted.</summary>
     public async Task<GuestMetrics> UntilAsync(Func<GuestMetrics, bool> wanted)
@@ -119,7 +126,8 @@ internal sealed class BoxGuest : IAsyncDisposable
                 return metrics;
             }
 
-            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < 60, $"{metrics}\n{Daemon.Logs()}");
+            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < 120, $"{metrics}\n{Daemon.Logs()}");
+            await Task.Delay(TimeSpan.FromMilliseconds(500), TimeProvider.System, Cancel);
         }
     }
 
