@@ -1,3 +1,4 @@
+using System.Net;
 using Microsoft.AspNetCore.Http.Timeouts;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
@@ -5,6 +6,7 @@ using Volant.Contracts.Api;
 using Volant.Daemon.Api;
 using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
+using Volant.Daemon.CloudInit;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
@@ -69,6 +71,7 @@ internal static class DaemonHost
         app.MapArtifacts();
         app.MapVms();
         app.MapVmConfigs();
+        app.MapVolumes();
         app.MapDeployments();
         app.MapRoutes();
         app.MapPluginArtifacts();
@@ -154,8 +157,15 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton(_ => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes));
-        services.AddSingleton(provider => new BootImages(provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, options.ImageDirectories));
+        services.AddSingleton(provider => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ArtifactTransfers>();
+        services.AddSingleton(_ => new AddressGuard(options.DownloadAllow, Dns.GetHostAddressesAsync));
+        services.AddSingleton(provider => new ArtifactDownloads(
+            provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, provider.GetRequiredService<ArtifactTransfers>(), provider.GetRequiredService<AddressGuard>(),
+            new DownloadLimits(options.DownloadTimeout, options.DownloadSilence), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<ArtifactDownloads>>()));
+        services.AddSingleton(provider => new BootImages(
+            provider.GetRequiredService<ArtifactCache>(), provider.GetRequiredService<ArtifactDownloads>(), provider.GetRequiredService<ArtifactTransfers>(), options.CacheDirectory, options.ImageDirectories,
+            provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
@@ -163,6 +173,9 @@ internal static class DaemonHost
         services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
         services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
+        services.AddSingleton<DiskPreparation>();
+        services.AddSingleton<VolumeKeeper>();
+        services.AddSingleton(provider => new SeedImage(SeedImage.FindTool(), provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton(GuestDialer.Direct);
         services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
         services.AddSingleton<PublishedPorts>();
@@ -178,6 +191,8 @@ internal static class DaemonHost
         services.AddSingleton<VmOrchestrator>();
         services.AddSingleton<Recovery>();
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
+        services.AddSingleton<ArtifactCollector>();
+        services.AddHostedService(provider => provider.GetRequiredService<ArtifactCollector>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
     }

@@ -28,6 +28,7 @@ internal static class CommandTree
             scope.TlsInsecureOption,
             Noun(scope, args, "vms", "Create, inspect and run VMs.", VmCommands.Create),
             Noun(scope, args, "deployments", "Keep a number of equal VMs running.", DeploymentCommands.Create),
+            Noun(scope, args, "volumes", "Create and inspect disks that outlive VMs.", VolumeCommands.Create),
             Noun(scope, args, "plugins", "Install and inspect plugins: what VMs are made from.", PluginCommands.Create),
             EventsCommand.Create(scope),
             Noun(scope, args, "system", "Facts about volantd and its host.", SystemCommands.Create),
