@@ -99,7 +99,8 @@ internal sealed class BoxGuest : IAsyncDisposable
     }
 
     /// <summary>Starts a script that goes on when the command that started it has ended: in a session of its own, which is there before that. It has no single quotes.</summary>
-    public Task DetachAsync(string script) => RunAsync($"setsid sh -c '({script}) </dev/null >/dev/null 2>&1 &'");
+    public Task DetachAsync(string script) => RunAsync(
+        $"rm -f /run/detached; setsid sh -c 'touch /run/detached; ({script}) </dev/null >/dev/null 2>&1 &' & until [ -e /run/detached ]; do sleep 0.05; done; wait");
 
     /// <summary>Asks for a script to be run.</summary>
     public Task<HttpResponseMessage> SendAsync(string script, string? user = null) => Daemon.Client.PostAsJsonAsync(

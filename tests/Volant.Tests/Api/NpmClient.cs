@@ -25,7 +25,7 @@ internal static class NpmClient
         ProcessExit? exit;
         try
         {
-            exit = process is null ? ProcessWait.TryReap(pid, out _) : await ProcessExitWatcher.WaitForExitAsync(process).WaitAsync(cancel);
+            exit = process is null ? ProcessWait.Reap(pid) : await ProcessExitWatcher.WaitForExitAsync(process).WaitAsync(cancel);
         }
         finally
         {

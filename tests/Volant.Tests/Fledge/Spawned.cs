@@ -18,7 +18,7 @@ internal static class Spawned
             Environment = [.. new[] { "PATH", "DOTNET_ROOT", "HOME" }.Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}")],
         });
         using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        var exit = process is null ? ProcessWait.TryReap(pid, out _) : await ProcessExitWatcher.WaitForExitAsync(process);
+        var exit = process is null ? ProcessWait.Reap(pid) : await ProcessExitWatcher.WaitForExitAsync(process);
         var text = await File.ReadAllTextAsync(output, TestContext.Current.CancellationToken);
         Assert.True(exit?.ExitCode == 0, $"{string.Join(' ', arguments)}: {exit}\n{text}");
         return text;
