@@ -43,6 +43,7 @@ internal static class DaemonHost
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
         ConfigureParts(builder.Services, options);
+        ConfigureMedia(builder.Services, options);
         customize?.Invoke(builder.Services);
 
         var app = builder.Build();
@@ -157,15 +158,6 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton(provider => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes, provider.GetRequiredService<TimeProvider>()));
-        services.AddSingleton<ArtifactTransfers>();
-        services.AddSingleton(_ => new AddressGuard(options.DownloadAllow, Dns.GetHostAddressesAsync));
-        services.AddSingleton(provider => new ArtifactDownloads(
-            provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, provider.GetRequiredService<ArtifactTransfers>(), provider.GetRequiredService<AddressGuard>(),
-            new DownloadLimits(options.DownloadTimeout, options.DownloadSilence), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<ArtifactDownloads>>()));
-        services.AddSingleton(provider => new BootImages(
-            provider.GetRequiredService<ArtifactCache>(), provider.GetRequiredService<ArtifactDownloads>(), provider.GetRequiredService<ArtifactTransfers>(), options.CacheDirectory, options.ImageDirectories,
-            provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
@@ -173,9 +165,6 @@ internal static class DaemonHost
         services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
         services.AddSingleton<DevicePassthrough>();
         services.AddSingleton<BootPreparation>();
-        services.AddSingleton<DiskPreparation>();
-        services.AddSingleton<VolumeKeeper>();
-        services.AddSingleton(provider => new SeedImage(SeedImage.FindTool(), provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton(GuestDialer.Direct);
         services.AddSingleton(provider => new PortForwarders(options.PublishAddress, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<PortForwarders>>()));
         services.AddSingleton<PublishedPorts>();
@@ -191,9 +180,26 @@ internal static class DaemonHost
         services.AddSingleton<VmOrchestrator>();
         services.AddSingleton<Recovery>();
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
-        services.AddSingleton<ArtifactCollector>();
-        services.AddHostedService(provider => provider.GetRequiredService<ArtifactCollector>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
+    }
+
+    /// <summary>Images, and the disks that are made from them.</summary>
+    private static void ConfigureMedia(IServiceCollection services, DaemonOptions options)
+    {
+        services.AddSingleton(provider => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ArtifactTransfers>();
+        services.AddSingleton(_ => new AddressGuard(options.DownloadAllow, Dns.GetHostAddressesAsync));
+        services.AddSingleton(provider => new ArtifactDownloads(
+            provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, provider.GetRequiredService<ArtifactTransfers>(), provider.GetRequiredService<AddressGuard>(),
+            new DownloadLimits(options.DownloadTimeout, options.DownloadSilence), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<ArtifactDownloads>>()));
+        services.AddSingleton(provider => new BootImages(
+            provider.GetRequiredService<ArtifactCache>(), provider.GetRequiredService<ArtifactDownloads>(), provider.GetRequiredService<ArtifactTransfers>(), options.CacheDirectory, options.ImageDirectories,
+            provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<DiskPreparation>();
+        services.AddSingleton<VolumeKeeper>();
+        services.AddSingleton(provider => new SeedImage(SeedImage.FindTool(), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ArtifactCollector>();
+        services.AddHostedService(provider => provider.GetRequiredService<ArtifactCollector>());
     }
 }

@@ -20,7 +20,7 @@ internal static class VolumeCommands
             "create",
             "Create an empty volume: a disk that outlives VMs. A VM has it from its next start on when its configuration names it in 'volumes'.",
             [name, size],
-            ["volar volumes create data --size 10240", """echo '{"volumes": [{"name": "data"}]}' | volar vms config set web --file -"""],
+            ["volar volumes create data --size 10240"],
             async (parsed, run, cancellationToken) =>
             {
                 PrintRow(run, await run.Client.CreateVolumeAsync(new CreateVolumeRequest { Name = parsed.GetRequiredValue(name), SizeMb = parsed.GetValue(size) }, cancellationToken));

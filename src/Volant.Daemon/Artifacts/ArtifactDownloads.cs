@@ -41,7 +41,7 @@ internal sealed partial class ArtifactDownloads : IDisposable
         _client = new HttpClient(new SocketsHttpHandler
         {
             ConnectCallback = (context, cancellationToken) => guard.ConnectAsync(context.DnsEndPoint, cancellationToken),
-            MaxAutomaticRedirections = MaxRedirects,
+            AllowAutoRedirect = false,
             AutomaticDecompression = DecompressionMethods.None,
             ConnectTimeout = limits.Silence,
             MaxResponseHeadersLength = 64,
@@ -103,11 +103,11 @@ internal sealed partial class ArtifactDownloads : IDisposable
             {
                 return await DownloadAsync(url, checksum: null, known) ?? _cache.Use(known!.Sha256)!;
             }
-            catch (VolantException e) when (known is not null && e.Code is ErrorCodes.DownloadFailed or ErrorCodes.Timeout)
+            catch (VolantException e) when (e.Code is ErrorCodes.DownloadFailed or ErrorCodes.Timeout && known is not null && _cache.Use(known.Sha256) is not null)
             {
                 // A VM that ran yesterday starts today, too, although the server is down.
-                LogStale(e, Shown(url), known!.Sha256);
-                return _cache.Use(known.Sha256)!;
+                LogStale(e, Shown(url), known.Sha256);
+                return new CachedMedia(_cache.PathOf(known.Sha256), known.Sha256);
             }
         }
         finally
@@ -192,9 +192,8 @@ internal sealed partial class ArtifactDownloads : IDisposable
     /// <summary>One request, from where the last one ended. Throws what <see cref="IsBreak"/> knows when it is worth another.</summary>
     private async Task<HttpStatusCode> AttemptAsync(Download download, ArtifactWriter writer, ArtifactTransfers.Progress progress, CancellationTokenSource silence, CancellationToken cancellationToken)
     {
-        using var request = download.Request(writer.Length);
-        using var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-        if (response.StatusCode == HttpStatusCode.NotModified && request.Headers.Range is null)
+        using var response = await SendAsync(download, writer.Length, cancellationToken);
+        if (response.StatusCode == HttpStatusCode.NotModified && writer.Length == 0 && download.IsKnown)
         {
             return response.StatusCode;
         }
@@ -234,17 +233,35 @@ internal sealed partial class ArtifactDownloads : IDisposable
         }
     }
 
+    /// <summary>Sends a request, and again to wherever it is redirected: by http or https only, and from https to nothing less.</summary>
+    private async Task<HttpResponseMessage> SendAsync(Download download, long have, CancellationToken cancellationToken)
+    {
+        var target = new Uri(download.Url);
+        for (var redirects = 0; ; redirects++)
+        {
+            using var request = download.Request(target, have);
+            var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308))
+            {
+                return response;
+            }
+
+            response.Dispose();
+            if (redirects == MaxRedirects || !Uri.TryCreate(target, response.Headers.Location, out var next) || (next.Scheme != target.Scheme && next.Scheme != Uri.UriSchemeHttps))
+            {
+                throw new VolantException(ErrorCodes.DownloadFailed, $"'{Shown(download.Url)}' redirects more than {MaxRedirects} times, or to where a download cannot go; use the address of the file itself.");
+            }
+
+            target = next;
+        }
+    }
+
     private static void Judge(string url, HttpResponseMessage response)
     {
         var status = (int)response.StatusCode;
         if (status is 408 or 416 or 429 or >= 500)
         {
             throw new IOException($"The server answered {status} {response.ReasonPhrase}.");
-        }
-
-        if (status is >= 300 and < 400)
-        {
-            throw new VolantException(ErrorCodes.DownloadFailed, $"'{Shown(url)}' redirects more than {MaxRedirects} times, or to where a download cannot go; use the address of the file itself.");
         }
 
         if (status is not (200 or 206))
@@ -272,14 +289,17 @@ internal sealed partial class ArtifactDownloads : IDisposable
     {
         public string Url => url;
 
+        /// <summary>Whether the cache has what the URL held last.</summary>
+        public bool IsKnown => known is not null;
+
         public EntityTagHeaderValue? ETag { get; private set; }
 
         public DateTimeOffset? LastModified { get; private set; }
 
         /// <summary>The request for all, or for what follows after so many bytes if it is still the same file.</summary>
-        public HttpRequestMessage Request(long have)
+        public HttpRequestMessage Request(Uri target, long have)
         {
-            var request = new HttpRequestMessage(HttpMethod.Get, url);
+            var request = new HttpRequestMessage(HttpMethod.Get, target);
             if (have > 0 && ETag is { IsWeak: false } tag)
             {
                 request.Headers.Range = new RangeHeaderValue(have, null);

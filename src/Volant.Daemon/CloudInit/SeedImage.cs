@@ -19,12 +19,13 @@ internal sealed class SeedImage(string? localds, TimeProvider clock)
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const string Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+    private static readonly string[] Tools = ["cloud-localds", "mkfs.vfat", "mcopy"];
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     /// <summary>Looks for <c>cloud-localds</c>, and for the tools that it makes a FAT volume with.</summary>
     public static string? FindTool()
     {
-        var tools = new[] { "cloud-localds", "mkfs.vfat", "mcopy" }.Select(tool => Path.Split(':').Select(directory => $"{directory}/{tool}").FirstOrDefault(File.Exists)).ToArray();
+        var tools = Tools.Select(tool => Path.Split(':').Select(directory => $"{directory}/{tool}").FirstOrDefault(File.Exists)).ToArray();
         return tools.Any(tool => tool is null) ? null : tools[0];
     }
 

@@ -74,7 +74,7 @@ internal sealed partial class VolantStore
         c =>
         {
             var volume = GetVolume(c, name);
-            var holder = volume.AttachedTo.FirstOrDefault() is { } vm ? $"VM '{vm}'"
+            var holder = volume.AttachedTo is [var vm, ..] ? $"VM '{vm}'"
                 : c.Scalar("SELECT vms.name FROM volume_leases l JOIN vms ON vms.id = l.vm_id WHERE l.volume_id = $id", ("$id", volume.Id)) is string running ? $"the run of VM '{running}'"
                 : c.Scalar("SELECT d.name FROM deployments d, json_each(d.config, '$.volumes') item WHERE json_extract(item.value, '$.name') = $name", ("$name", name)) is string deployment ? $"deployment '{deployment}'"
                 : null;

@@ -300,6 +300,19 @@ public sealed partial class DownloadTests : IDisposable
     }
 
     [Theory]
+    [InlineData("304 Not Modified")]
+    [InlineData("206 Partial Content\nContent-Range: bytes 100-199/200")]
+    [InlineData("302 Found")]
+    [InlineData("302 Found\nLocation: http://[")]
+    public async Task An_answer_to_what_nobody_asked_is_a_failure(string answer)
+    {
+        await using var server = new FileServer((_, stream) => FileServer.SendAsync(stream, $"HTTP/1.1 {answer}\nContent-Length: 0\nConnection: close"));
+
+        Assert.Equal(ErrorCodes.DownloadFailed, (await FailAsync(server.Url, null)).Code);
+        Assert.Equal(ErrorCodes.DownloadFailed, (await FailAsync(server.Url, Sum1)).Code);
+    }
+
+    [Theory]
     [InlineData("file:///etc/passwd", ErrorCodes.DownloadFailed)]
     [InlineData("ftp://127.0.0.1/x", ErrorCodes.DownloadFailed)]
     [InlineData("{0}", ErrorCodes.AddressNotAllowed)]
