@@ -106,7 +106,7 @@ public sealed class DebianTests : IAsyncLifetime
         await InstallAsync("mount -o ro LABEL=CIDATA /mnt && touch /run/ok; exec sleep infinity");
         var content = new byte[length];
         new Random(length).NextBytes(content);
-        var config = $$$"""{"network": {"mode": "vsock"}, "cloud_init": {"user_data": {"content": "{{{Convert.ToBase64String(content)}}}", "encoding": "base64"}}}""";
+        var config = $$$"""{"network": {"mode": "vsock"}, "cloud_init": {"user_data": {"content": "{{{Convert.ToBase64String(content)}}}", "encoding": "base64"} } }""";
 
         await _daemon.CreateReadyAsync("deb", "debian", config);
 

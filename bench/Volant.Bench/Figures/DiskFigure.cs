@@ -21,7 +21,7 @@ internal static partial class DiskFigure
         var manifest = Path.Combine(images, "manifest.json");
         await File.WriteAllTextAsync(manifest, $$"""
             {"schema_version": "1.0", "name": "bench-disk", "version": "1", "runtime": "bench", "resources": {"cpu_cores": 1, "memory_mb": 128}, "network": {"mode": "vsock"},
-             "workload": {"type": "process", "entrypoint": ["/bin/true"]}, "rootfs": {"url": "file://{{image}}", "format": "raw"}}
+             "workload": {"type": "process", "entrypoint": ["/bin/true"]}, "rootfs": {"url": "file://{{image}}", "format": "raw"} }
             """, cancellationToken);
         using (var body = new StringContent(await File.ReadAllTextAsync(manifest, cancellationToken), System.Text.Encoding.UTF8, "application/json"))
         using (var response = await daemon.Client.PostAsync("/api/v1/plugins", body, cancellationToken))
