@@ -22,6 +22,7 @@ internal sealed partial class VmSupervisor(
     private const int LastLines = 20;
 
     private static readonly TimeSpan StateWait = TimeSpan.FromSeconds(25);
+    private static readonly TimeSpan LongestTelling = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(2);
 
@@ -179,8 +180,10 @@ internal sealed partial class VmSupervisor(
     {
         try
         {
+            // The time is as old as its way into the guest was long, and a guest that boots is busy.
+            var asked = clock.GetTimestamp();
             await run.Guest.SetClockAsync(run.Ended);
-            return true;
+            return clock.GetElapsedTime(asked) < LongestTelling;
         }
         catch (VolantException e)
         {
