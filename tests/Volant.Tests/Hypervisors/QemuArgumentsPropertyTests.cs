@@ -65,7 +65,7 @@ public sealed class QemuArgumentsPropertyTests
         Assert.Equal((spec.Uid, spec.Paths.ControlSocket), QemuIdentity.Read(arguments));
         Assert.Equal(spec.Kernel, Single("-kernel"));
         Assert.Equal(spec.Initramfs, options.Where(o => o.Name == "-initrd").Select(o => o.Value).SingleOrDefault());
-        Assert.Equal(("tsc_early_khz=2096020 " + spec.KernelArguments.Trim()).Trim(), Single("-append"));
+        Assert.Equal(("tsc_early_khz=2096020 tsc=reliable " + spec.KernelArguments.Trim()).Trim(), Single("-append"));
         Assert.Equal(spec.Disks.Select(disk => disk.Path), Values("-blockdev", "file.filename"));
         Assert.Equal(spec.Disks.Select(disk => disk.Format), Values("-blockdev", "driver"));
         Assert.Equal(spec.Disks.Count(disk => disk.ReadOnly), Values("-blockdev", "read-only").Count(value => value == "on"));

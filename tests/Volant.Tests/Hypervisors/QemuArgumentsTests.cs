@@ -47,7 +47,7 @@ public sealed class QemuArgumentsTests
         -global virtio-mmio.force-legacy=false
         -kernel /var/lib/volant/kernel/vmlinux
         -initrd /var/lib/volant/media/agent.cpio.gz
-        -append tsc_early_khz=2096020 console=ttyS0 reboot=t panic=-1 quiet
+        -append tsc_early_khz=2096020 tsc=reliable console=ttyS0 reboot=t panic=-1 quiet
 
         """ + Serial + """
         -device virtio-serial-device,max_ports=2
@@ -90,7 +90,7 @@ public sealed class QemuArgumentsTests
         -global virtio-mmio.force-legacy=false
         -kernel /var/lib/volant/kernel/vmlinux
         -initrd /var/lib/volant/media/agent.cpio.gz
-        -append tsc_early_khz=2096020 console=ttyS0 reboot=t panic=-1 quiet
+        -append tsc_early_khz=2096020 tsc=reliable console=ttyS0 reboot=t panic=-1 quiet
 
         """ + Serial + """
         -device virtio-serial-device,max_ports=2
@@ -196,7 +196,7 @@ public sealed class QemuArgumentsTests
     public void KernelCommandLine_counts_what_the_machine_adds(bool kvm, int longest)
     {
         var host = kvm ? Specs.Accelerated : Specs.Emulated;
-        var added = kvm ? 0 : "tsc_early_khz=2096020 ".Length;
+        var added = kvm ? 0 : "tsc_early_khz=2096020 tsc=reliable ".Length;
         var fits = Specs.Plain with { KernelArguments = "ä" + new string('x', longest - added - 2) };
 
         Assert.EndsWith("xx", QemuArguments.KernelCommandLine(fits, host), StringComparison.Ordinal);

@@ -94,7 +94,9 @@ internal static class QemuArguments
     /// <summary>The caller's kernel arguments and what the machine needs.</summary>
     /// <remarks>
     /// Under software emulation the kernel's calibration of the TSC fails on a busy host, and <c>microvm</c> has no other clock to
-    /// fall back on: the guest hangs without a word. So it is told the frequency. Never under KVM, which has its own clock.
+    /// fall back on: the guest hangs without a word. So it is told the frequency. And it is told to trust the counter, which is the host's:
+    /// the only other clock counts interrupts, loses those that a busy host delays, and in comparison makes the right one look wrong.
+    /// Never under KVM, which has its own clock. Source: Linux, Documentation/admin-guide/kernel-parameters.txt.
     /// </remarks>
     /// <exception cref="VolantException"><c>unsupported</c>: longer than kernels read; <c>invalid_request</c>: a control character or an open quote.</exception>
     public static string KernelCommandLine(LaunchSpec spec, QemuHost host)
@@ -106,7 +108,7 @@ internal static class QemuArguments
             if (host is { Kvm: false, TscKhz: { } khz })
             {
                 // In front: the line may end in "-- arguments for init".
-                var tsc = string.Create(CultureInfo.InvariantCulture, $"{TscKey}={khz}");
+                var tsc = string.Create(CultureInfo.InvariantCulture, $"{TscKey}={khz} tsc=reliable");
                 line = new KernelCommandLine().AddRaw(tsc).AddRaw(spec.KernelArguments);
             }
         }
