@@ -38,7 +38,7 @@ public sealed class VmDiskTests : IAsyncLifetime
     {
         await InstallAsync();
         var vm = await _daemon.CreateReadyAsync("a", "rooted");
-        Assert.Equal("root\n", await ReadAsync("/sys/block/vda/serial"));
+        Assert.Equal("root", await ReadAsync("/sys/block/vda/serial"));
         await _daemon.CreateReadyAsync("b", "rooted");
         await AgentAsync("a", HttpMethod.Post, "/write/kept");
 
@@ -87,7 +87,7 @@ public sealed class VmDiskTests : IAsyncLifetime
 
         await _daemon.CreateReadyAsync("a", "rooted", """{"volumes": [{"name": "vol"}]}""");
         string[] devices = ["vda", "vdb", "vdc", "vdd"];
-        Assert.Equal(["root\n", "tools\n", "data\n", "vol\n"], await Task.WhenAll(devices.Select(device => ReadAsync($"/sys/block/{device}/serial"))));
+        Assert.Equal(["root", "tools", "data", "vol"], await Task.WhenAll(devices.Select(device => ReadAsync($"/sys/block/{device}/serial"))));
         Assert.Equal(["0\n", "1\n", "0\n", "0\n"], await Task.WhenAll(devices.Select(device => ReadAsync($"/sys/block/{device}/ro"))));
 
         var canary = Path.Combine(_daemon.Directory, "canary");

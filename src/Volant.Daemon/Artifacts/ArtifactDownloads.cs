@@ -31,8 +31,7 @@ internal sealed partial class ArtifactDownloads : IDisposable
     private readonly ILogger<ArtifactDownloads> _logger;
     private readonly HttpClient _client;
     private readonly CancellationTokenSource _stopping = new();
-    private readonly Lock _gate = new();
-    private readonly Dictionary<string, Task<CachedMedia>> _running = new(StringComparer.Ordinal);
+    private readonly SharedWork _running = new();
 
     public ArtifactDownloads(ArtifactCache cache, string cacheDirectory, ArtifactTransfers transfers, AddressGuard guard, DownloadLimits limits, TimeProvider clock, ILogger<ArtifactDownloads> logger)
     {
@@ -65,21 +64,11 @@ internal sealed partial class ArtifactDownloads : IDisposable
     /// <exception cref="VolantException">
     /// <c>download_failed</c>, <c>address_not_allowed</c>, <c>checksum_mismatch</c>, <c>invalid_media</c>, <c>too_large</c>, <c>timeout</c> or <c>disk_full</c>; nothing is left.
     /// </exception>
-    public Task<CachedMedia> FetchAsync(string url, string? checksum, CancellationToken cancellationToken)
-    {
-        var key = $"{checksum} {url}";
-        Task<CachedMedia>? running;
-        lock (_gate)
-        {
-            if (!_running.TryGetValue(key, out running))
-            {
-                // It begins outside of the lock, and takes itself out at its end.
-                _running[key] = running = Task.Run(() => RunAsync(key, url, checksum), CancellationToken.None);
-            }
-        }
+    public Task<CachedMedia> FetchAsync(string url, string? checksum, CancellationToken cancellationToken) =>
+        _running.RunAsync($"{checksum} {url}", () => RunAsync(url, checksum), cancellationToken);
 
-        return running.WaitAsync(cancellationToken);
-    }
+    /// <summary>Forgets what URLs held last whose artifact is gone from the cache.</summary>
+    public void Collect() => SourceRecord.Collect(_sources, sha256 => _cache.Find(sha256) is not null);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -89,33 +78,23 @@ internal sealed partial class ArtifactDownloads : IDisposable
         _stopping.Dispose();
     }
 
-    private async Task<CachedMedia> RunAsync(string key, string url, string? checksum)
+    private async Task<CachedMedia> RunAsync(string url, string? checksum)
     {
+        if (checksum is not null)
+        {
+            return _cache.Use(checksum) ?? (await DownloadAsync(url, checksum, known: null))!;
+        }
+
+        var known = SourceRecord.Find(_sources, url) is { } record && _cache.Use(record.Sha256) is not null ? record : null;
         try
         {
-            if (checksum is not null)
-            {
-                return _cache.Use(checksum) ?? (await DownloadAsync(url, checksum, known: null))!;
-            }
-
-            var known = SourceRecord.Find(_sources, url) is { } record && _cache.Use(record.Sha256) is not null ? record : null;
-            try
-            {
-                return await DownloadAsync(url, checksum: null, known) ?? _cache.Use(known!.Sha256)!;
-            }
-            catch (VolantException e) when (e.Code is ErrorCodes.DownloadFailed or ErrorCodes.Timeout && known is not null && _cache.Use(known.Sha256) is not null)
-            {
-                // A VM that ran yesterday starts today, too, although the server is down.
-                LogStale(e, Shown(url), known.Sha256);
-                return new CachedMedia(_cache.PathOf(known.Sha256), known.Sha256);
-            }
+            return await DownloadAsync(url, checksum: null, known) ?? new CachedMedia(_cache.PathOf(known!.Sha256), known.Sha256);
         }
-        finally
+        catch (VolantException e) when (e.Code is ErrorCodes.DownloadFailed or ErrorCodes.Timeout && known is not null && _cache.Use(known.Sha256) is not null)
         {
-            lock (_gate)
-            {
-                _running.Remove(key);
-            }
+            // A VM that ran yesterday starts today, too, although the server is down.
+            LogStale(e, Shown(url), known.Sha256);
+            return new CachedMedia(_cache.PathOf(known.Sha256), known.Sha256);
         }
     }
 
@@ -275,8 +254,8 @@ internal sealed partial class ArtifactDownloads : IDisposable
 
     private string Why(Exception failure) => failure is OperationCanceledException ? $"the server was silent for {_limits.Silence.TotalSeconds:0} s." : $"{failure.Message.TrimEnd('.')}.";
 
-    /// <summary>A URL without its query, which may hold a token.</summary>
-    private static string Shown(string url) => url.Split('?', '#')[0];
+    /// <summary>A URL without its user and its query, which may hold secrets.</summary>
+    private static string Shown(string url) => new Uri(url).GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped);
 
     [LoggerMessage(EventId = 1701, Level = LogLevel.Information, Message = "The download of {Source} was interrupted after {Bytes} bytes and goes on")]
     private partial void LogBreak(Exception exception, string source, long bytes);

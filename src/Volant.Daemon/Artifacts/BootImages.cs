@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
@@ -26,6 +27,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
     private const int BufferSize = 1 << 20;
 
     private readonly ConcurrentDictionary<string, string> _digests = new(StringComparer.Ordinal);
+    private readonly SharedWork _importing = new();
     private readonly SemaphoreSlim _composing = new(1, 1);
 
     /// <summary>Brings a medium into the cache.</summary>
@@ -61,7 +63,8 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
             throw new VolantException(ErrorCodes.ArtifactNotFound, $"A VM without an initramfs boots with the agent, and there is none at '{agent}'; put kestrel there, set VOLANT_AGENT, or name an initramfs.");
         }
 
-        var identity = IdentityOf(agent);
+        using var file = File.OpenHandle(agent);
+        var identity = IdentityOf(agent, file);
         if (_digests.TryGetValue(identity, out var seen) && cache.Use(seen) is { } present)
         {
             return present;
@@ -148,10 +151,13 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
         return cache.Use(sha256) ?? throw new VolantException(ErrorCodes.ArtifactNotFound, $"The artifact {sha256} is not on this daemon; install the plugin again with 'volar plugins install', which uploads it.");
     }
 
-    private async Task<CachedMedia> ImportAsync(string path, string? checksum, CancellationToken cancellationToken)
+    private Task<CachedMedia> ImportAsync(string path, string? checksum, CancellationToken cancellationToken) =>
+        _importing.RunAsync($"{checksum} {path}", () => CopyAsync(path, checksum), cancellationToken);
+
+    private async Task<CachedMedia> CopyAsync(string path, string? checksum)
     {
         using var file = OpenAllowed(path);
-        var identity = IdentityOf(path);
+        var identity = IdentityOf(path, file);
         if (checksum is null && _digests.TryGetValue(identity, out var seen) && cache.Use(seen) is { } present)
         {
             return present;
@@ -164,9 +170,9 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
             using var writer = cache.Begin();
             writer.RequireSize(content.Length);
             var buffer = new byte[BufferSize];
-            while (await content.ReadAsync(buffer, cancellationToken) is > 0 and var read)
+            while (await content.ReadAsync(buffer) is > 0 and var read)
             {
-                await writer.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+                await writer.WriteAsync(buffer.AsMemory(0, read), CancellationToken.None);
                 progress.Report(writer.Length, content.Length);
             }
 
@@ -186,7 +192,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
     /// <exception cref="VolantException"><c>path_not_allowed</c> or <c>artifact_not_found</c>.</exception>
     public void CheckAllowed(string path) => OpenAllowed(path).Dispose();
 
-    private Microsoft.Win32.SafeHandles.SafeFileHandle OpenAllowed(string path)
+    private SafeFileHandle OpenAllowed(string path)
     {
         foreach (var root in imageDirectories)
         {
@@ -212,22 +218,19 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
 
     private async Task<string> DigestOfAsync(string path, CancellationToken cancellationToken)
     {
-        var identity = IdentityOf(path);
+        await using var content = File.OpenRead(path);
+        var identity = IdentityOf(path, content.SafeFileHandle);
         if (_digests.TryGetValue(identity, out var seen))
         {
             return seen;
         }
 
-        await using var content = File.OpenRead(path);
         return _digests[identity] = Convert.ToHexStringLower(await SHA256.HashDataAsync(content, cancellationToken));
     }
 
     /// <summary>Changes whenever the file's content may have changed.</summary>
-    private static string IdentityOf(string path)
-    {
-        var file = new FileInfo(path);
-        return string.Create(CultureInfo.InvariantCulture, $"{path}\n{file.Length}\n{file.LastWriteTimeUtc.Ticks}\n{file.CreationTimeUtc.Ticks}");
-    }
+    private static string IdentityOf(string path, SafeFileHandle file) => string.Create(
+        CultureInfo.InvariantCulture, $"{path}\n{RandomAccess.GetLength(file)}\n{File.GetLastWriteTimeUtc(file).Ticks}\n{File.GetCreationTimeUtc(file).Ticks}");
 
     private static async Task ComposeAsync(string target, string? modules, string initramfs, CancellationToken cancellationToken)
     {

@@ -32,6 +32,18 @@ internal sealed record SourceRecord(string Sha256, string? ETag, string? LastMod
         File.Move($"{path}.new", path, overwrite: true);
     }
 
+    /// <summary>Removes the records of artifacts that are gone.</summary>
+    public static void Collect(string directory, Func<string, bool> isThere)
+    {
+        foreach (var file in Directory.Exists(directory) ? Directory.GetFiles(directory) : [])
+        {
+            if (File.ReadLines(file).FirstOrDefault() is not { } sha256 || !isThere(sha256))
+            {
+                File.Delete(file);
+            }
+        }
+    }
+
     private static string? Some(string text) => text.Length > 0 ? text : null;
 
     private static string PathOf(string directory, string url) => Path.Combine(directory, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url))));

@@ -19,15 +19,13 @@ internal sealed class SeedImage(string? localds, TimeProvider clock)
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const string Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-    private static readonly string[] Tools = ["cloud-localds", "mkfs.vfat", "mcopy"];
+    private static readonly string[] Tools = ["cloud-localds", "mkfs.vfat", "mcopy", "mlabel"];
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     /// <summary>Looks for <c>cloud-localds</c>, and for the tools that it makes a FAT volume with.</summary>
-    public static string? FindTool()
-    {
-        var tools = Tools.Select(tool => Path.Split(':').Select(directory => $"{directory}/{tool}").FirstOrDefault(File.Exists)).ToArray();
-        return tools.Any(tool => tool is null) ? null : tools[0];
-    }
+    public static string? FindTool() => Tools.All(tool => Find(tool) is not null) ? Find(Tools[0]) : null;
+
+    private static string? Find(string tool) => Path.Split(':').Select(directory => $"{directory}/{tool}").FirstOrDefault(File.Exists);
 
     /// <summary>Writes the seed, mode 0600, in place of an earlier one.</summary>
     /// <exception cref="VolantException"><c>disk_full</c>, or <c>unavailable</c> with the words of the tool.</exception>
@@ -49,9 +47,16 @@ internal sealed class SeedImage(string? localds, TimeProvider clock)
     private async Task RunAsync(string path, IReadOnlyList<(string Name, byte[] Content)> files)
     {
         // Beside the seed, so that what is secret stays in a directory that only the owner reads.
-        var work = Directory.CreateDirectory($"{path}.work", OwnerOnly | UnixFileMode.UserExecute).FullName;
+        var work = $"{path}.work";
         try
         {
+            if (Directory.Exists(work))
+            {
+                // Of a daemon that was killed meanwhile.
+                Directory.Delete(work, recursive: true);
+            }
+
+            Directory.CreateDirectory(work, OwnerOnly | UnixFileMode.UserExecute);
             foreach (var (name, content) in files)
             {
                 await File.WriteAllBytesAsync($"{work}/{name}", content);
@@ -64,18 +69,25 @@ internal sealed class SeedImage(string? localds, TimeProvider clock)
                 arguments.InsertRange(1, ["--network-config", $"{work}/network-config"]);
             }
 
-            using var output = File.OpenHandle($"{work}/output", FileMode.CreateNew, FileAccess.ReadWrite);
-            var exit = await AwaitAsync(ProcessSpawner.Spawn(new SpawnRequest { Arguments = arguments, Environment = [$"PATH={Path}", $"TMPDIR={work}"], StandardOutput = output, StandardError = output }));
-            if (exit is not { ExitCode: 0 })
-            {
-                throw new VolantException(ErrorCodes.Unavailable, $"'{localds}' could not write the cloud-init seed: {Read(output)}");
-            }
+            await RunToolAsync(work, arguments);
 
+            // The tool writes its label in small letters, which is another name to whoever looks for this one.
+            await RunToolAsync(work, [Find("mlabel")!, "-i", path, $"::{Label}"]);
             File.SetUnixFileMode(path, OwnerOnly);
         }
         finally
         {
             Directory.Delete(work, recursive: true);
+        }
+    }
+
+    private async Task RunToolAsync(string work, List<string> arguments)
+    {
+        using var output = File.OpenHandle($"{work}/output", FileMode.Create, FileAccess.ReadWrite);
+        var exit = await AwaitAsync(ProcessSpawner.Spawn(new SpawnRequest { Arguments = arguments, Environment = [$"PATH={Path}", $"TMPDIR={work}"], StandardOutput = output, StandardError = output }));
+        if (exit is not { ExitCode: 0 })
+        {
+            throw new VolantException(ErrorCodes.Unavailable, $"'{arguments[0]}' could not write the cloud-init seed: {Read(output)}");
         }
     }
 

@@ -4,7 +4,7 @@ using Volant.Daemon.Store;
 namespace Volant.Daemon.Orchestration;
 
 /// <summary>Frees the artifact cache of what nobody names and nobody has used for a while; what a VM's disk lies on is never removed.</summary>
-internal sealed partial class ArtifactCollector(ArtifactCache cache, BootImages images, VolantStore store, DaemonOptions options, TimeProvider clock, ILogger<ArtifactCollector> logger) : BackgroundService
+internal sealed partial class ArtifactCollector(ArtifactCache cache, ArtifactDownloads downloads, BootImages images, VolantStore store, DaemonOptions options, TimeProvider clock, ILogger<ArtifactCollector> logger) : BackgroundService
 {
     private static readonly TimeSpan Period = TimeSpan.FromHours(1);
 
@@ -14,6 +14,7 @@ internal sealed partial class ArtifactCollector(ArtifactCache cache, BootImages 
         var unusedSince = clock.GetUtcNow() - options.KeepArtifacts;
         var named = store.ListNamedArtifacts();
         var (count, bytes) = cache.Collect(named.Contains, unusedSince);
+        downloads.Collect();
         await images.CollectAsync(unusedSince);
         if (count > 0)
         {

@@ -26,7 +26,7 @@ internal sealed class DiskPreparation(BootImages images, ArtifactCache cache, Vo
         var records = new List<DiskRecord>();
         foreach (var disk in plan.Disks.Where(disk => disk.Image is not null))
         {
-            records.Add(known.FirstOrDefault(record => record.Name == disk.Name && !record.ReadOnly) ?? await StageAsync(disk, cancellationToken));
+            records.Add(known.FirstOrDefault(record => record.Name == disk.Name && record.IsMade) ?? await StageAsync(disk, cancellationToken));
         }
 
         return records;

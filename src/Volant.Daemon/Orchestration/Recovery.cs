@@ -43,6 +43,7 @@ internal sealed partial class Recovery(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await store.SettleRestsAsync(cancellationToken);
+        await volumes.RecoverAsync();
         _known = [.. store.AllVms().Select(vm => (owners.Add(vm), vm))];
         foreach (var (owner, _) in _known)
         {
@@ -76,7 +77,6 @@ internal sealed partial class Recovery(
         await Task.Yield();
         var started = clock.GetTimestamp();
         await devices.RecoverAsync();
-        await volumes.RecoverAsync();
         ReportForeignDisks();
 
         // Ports of deployments and of addresses; those of a VM follow when it is adopted.

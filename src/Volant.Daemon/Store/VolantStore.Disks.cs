@@ -29,7 +29,10 @@ internal sealed partial class VolantStore
         foreach (var disk in disks)
         {
             c.Execute(
-                "INSERT INTO vm_disks (vm_id, name, sha256, format, read_only) VALUES ($id, $name, $sha256, $format, $ro) ON CONFLICT (vm_id, name) DO NOTHING",
+                """
+                INSERT INTO vm_disks (vm_id, name, sha256, format, read_only) VALUES ($id, $name, $sha256, $format, $ro)
+                ON CONFLICT (vm_id, name) DO UPDATE SET sha256 = excluded.sha256, format = excluded.format, read_only = excluded.read_only WHERE made = 0
+                """,
                 ("$id", vmId), ("$name", disk.Name), ("$sha256", disk.Sha256), ("$format", disk.Format), ("$ro", disk.ReadOnly ? 1 : 0));
         }
     }

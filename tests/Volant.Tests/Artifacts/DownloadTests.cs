@@ -80,6 +80,11 @@ public sealed partial class DownloadTests : IDisposable
         }
 
         Assert.Equal(first, await _downloads.FetchAsync(url, null, Cancel));
+        _downloads.Collect();
+        Assert.Equal(first, await _downloads.FetchAsync(url, null, Cancel));
+        File.Delete(first.Path);
+        _downloads.Collect();
+        Assert.Empty(Directory.GetFiles(Path.Combine(_root, "sources")));
         Assert.Equal(ErrorCodes.DownloadFailed, (await FailAsync(url + "/other", null)).Code);
     }
 
@@ -220,7 +225,7 @@ public sealed partial class DownloadTests : IDisposable
     {
         await using var server = new FileServer((_, stream) => FileServer.SendFileAsync(stream, File1));
 
-        var failure = await FailAsync(server.Url + "?token=geheim", new string('0', 64));
+        var failure = await FailAsync(server.Url.Replace("://", "://user:geheim@", StringComparison.Ordinal) + "?token=geheim", new string('0', 64));
 
         Assert.Equal(ErrorCodes.ChecksumMismatch, failure.Code);
         Assert.Contains(Sum1, failure.Message, StringComparison.Ordinal);

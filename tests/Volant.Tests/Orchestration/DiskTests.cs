@@ -135,6 +135,25 @@ public sealed class DiskTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_disk_that_was_never_launched_is_made_from_the_image_that_is_named_then()
+    {
+        await InstallAsync($$"""  "initramfs": { "url": "{{_host.Root}}/images/initramfs" } """);
+        var vm = await CreateAsync("a");
+        await _host.Orchestrator.StopAsync("a", TimeSpan.Zero, Cancel);
+        await InstallAsync($$"""  "rootfs": { "url": "{{Image}}" } """);
+        _host.Database.FailAt(2);
+        await Assert.ThrowsAsync<VolantException>(() => _host.Orchestrator.StartAsync("a", Cancel));
+        _host.Database.FailAt(null);
+        await _host.RestartAsync();
+        Assert.False(Assert.Single(_host.Store.ListDisks(_host.Store.FindVm("a")!.Id)).IsMade);
+        await File.WriteAllTextAsync(Image, "the corrected image", Cancel);
+
+        await _host.Orchestrator.StartAsync("a", Cancel);
+
+        Assert.Equal("the corrected image", await File.ReadAllTextAsync(Spec(vm).Disks[0].Backing!.Path, Cancel));
+    }
+
+    [Fact]
     public async Task Disks_stand_where_they_want_to_and_no_two_VMs_write_to_one_file()
     {
         await InstallAsync($$"""

@@ -26,6 +26,7 @@ public sealed class HostileMediaTests : IDisposable
 
     private readonly string _root = Directory.CreateTempSubdirectory("volant-media-").FullName;
     private readonly string _images;
+    private readonly ArtifactTransfers _transfers = new(TimeProvider.System);
     private readonly ArtifactDownloads _downloads;
     private readonly BootImages _media;
 
@@ -47,11 +48,10 @@ public sealed class HostileMediaTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_images, "self"), "/proc/self/environ");
         File.CreateSymbolicLink(Path.Combine(_images, "device"), "/dev/zero");
         var cache = new ArtifactCache(Path.Combine(_root, "cache"), 1 << 20, TimeProvider.System);
-        var transfers = new ArtifactTransfers(TimeProvider.System);
         _downloads = new ArtifactDownloads(
-            cache, Path.Combine(_root, "cache"), transfers, new AddressGuard([], (_, _) => Task.FromResult(new[] { IPAddress.Loopback, IPAddress.Parse("169.254.169.254") })),
+            cache, Path.Combine(_root, "cache"), _transfers, new AddressGuard([], (_, _) => Task.FromResult(new[] { IPAddress.Loopback, IPAddress.Parse("169.254.169.254") })),
             new DownloadLimits(TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(5)), TimeProvider.System, NullLogger<ArtifactDownloads>.Instance);
-        _media = new BootImages(cache, _downloads, transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
+        _media = new BootImages(cache, _downloads, _transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
     }
 
     public static TheoryData<string> Urls => [.. from form in Forms from host in Hosts select string.Format(System.Globalization.CultureInfo.InvariantCulture, form, host)];
@@ -87,6 +87,26 @@ public sealed class HostileMediaTests : IDisposable
         {
             Assert.Equal("a medium", await File.ReadAllTextAsync((await StageAsync(url)).Path, TestContext.Current.CancellationToken));
         }
+    }
+
+    [Fact]
+    public async Task A_file_that_changed_is_read_again_through_a_link_too_and_by_all_who_ask_at_once_only_once()
+    {
+        var file = Path.Combine(_images, "large");
+        File.CreateSymbolicLink(Path.Combine(_images, "to-large"), "large");
+        foreach (var content in new byte[] { 1, 2 })
+        {
+            var bytes = new byte[700_000];
+            Array.Fill(bytes, content);
+            await File.WriteAllBytesAsync(file, bytes, TestContext.Current.CancellationToken);
+
+            var all = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => StageAsync($"{_images}/to-large")));
+
+            Assert.Equal(bytes, await File.ReadAllBytesAsync(Assert.Single(all.Distinct()).Path, TestContext.Current.CancellationToken));
+        }
+
+        _ = _transfers.Begin("the third");
+        Assert.Equal(3, Assert.Single(_transfers.List()).Id);
     }
 
     [Fact]

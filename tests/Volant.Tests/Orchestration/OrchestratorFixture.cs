@@ -162,7 +162,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
             cache, Options.CacheDirectory, transfers, new AddressGuard([], (_, _) => throw new InvalidOperationException("No test looks up a name.")),
             new DownloadLimits(TimeSpan.FromMinutes(1), TimeSpan.FromSeconds(10)), TimeProvider.System, NullLogger<ArtifactDownloads>.Instance);
         var images = new BootImages(cache, downloads, transfers, Options.CacheDirectory, Options.ImageDirectories, Clock);
-        Collector = new ArtifactCollector(cache, images, Store, Options, Clock, NullLogger<ArtifactCollector>.Instance);
+        Collector = new ArtifactCollector(cache, downloads, images, Store, Options, Clock, NullLogger<ArtifactCollector>.Instance);
         Orchestrator = new VmOrchestrator(
             Store, Plugins, new BootPreparation(images, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
         Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Volumes, Options, Clock, NullLogger<Recovery>.Instance);

@@ -52,13 +52,15 @@ public sealed class SeedTests : IDisposable
         (string, byte[])[] files = [("meta-data", "instance-id: i\n"u8.ToArray()), ("user-data", RandomNumberGenerator.GetBytes(60_000)), ("network-config", "version: 2\n"u8.ToArray())];
 
         await new SeedImage(null, TimeProvider.System).WriteAsync(_tree["own"], files);
+        _tree.Make("tool.work");
+        _tree.Write("tool.work/output", "of a daemon that was killed");
         await new SeedImage(SeedImage.FindTool(), TimeProvider.System).WriteAsync(_tree["tool"], files);
         await new SeedImage(SeedImage.FindTool(), TimeProvider.System).WriteAsync(_tree["tool"], files);
 
         foreach (var seed in new[] { _tree["own"], _tree["tool"] })
         {
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(seed));
-            Assert.Contains("CIDATA", await Spawned.RunAsync(_tree, null, "mlabel", "-s", "-i", seed, "::"), StringComparison.OrdinalIgnoreCase);
+            Assert.Contains("CIDATA", await Spawned.RunAsync(_tree, null, "mlabel", "-s", "-i", seed, "::"), StringComparison.Ordinal);
             await AssertHoldsAsync(seed, files);
         }
 
