@@ -8,6 +8,7 @@ using Volant.Agent.Power;
 using Volant.Agent.Workloads;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
+using Volant.Contracts;
 
 namespace Volant.Agent;
 
@@ -51,7 +52,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         using var server = new AgentServer(console);
         await server.StartAsync(application, CancellationToken.None);
         var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
-        console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
+        console.Say($"agent {ProductVersion.Text} up after {GuestFacts.UptimeMs} ms");
 
         foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
         {

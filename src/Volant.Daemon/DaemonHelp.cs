@@ -1,3 +1,5 @@
+using Volant.Contracts;
+
 namespace Volant.Daemon;
 
 /// <summary>The help text of volantd, made from the table of variables.</summary>
@@ -5,7 +7,7 @@ internal static class DaemonHelp
 {
     /// <summary>What <c>volantd --help</c> prints.</summary>
     public static string Text { get; } = $"""
-        volantd {DaemonHost.Version}: turns plugin manifests into running microVMs.
+        volantd {ProductVersion.Text}: turns plugin manifests into running microVMs.
 
         Usage: volantd [--check | --version | --help]
           --check    check the configuration and exit (0, or 78 with one line that says what is wrong)

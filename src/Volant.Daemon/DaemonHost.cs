@@ -25,9 +25,6 @@ namespace Volant.Daemon;
 /// <summary>Composition root: the only place that names every part.</summary>
 internal static class DaemonHost
 {
-    /// <summary>Version of the daemon.</summary>
-    public static string Version { get; } = typeof(DaemonHost).Assembly.GetName().Version!.ToString(3);
-
     /// <summary>Builds the daemon; nothing has touched the host yet.</summary>
     /// <param name="options">Checked settings.</param>
     /// <param name="customize">Last word on the services; for tests and <c>openapi-export</c>.</param>

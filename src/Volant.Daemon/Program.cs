@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Net.Sockets;
+using Volant.Contracts;
 using Volant.Daemon;
 
 const int Success = 0;
@@ -12,7 +13,7 @@ switch (args)
     case [] or ["--check"]:
         break;
     case ["--version"]:
-        Console.WriteLine($"volantd {DaemonHost.Version}");
+        Console.WriteLine($"volantd {ProductVersion.Text}");
         return Success;
     case ["--help" or "-h"]:
         Console.Write(DaemonHelp.Text);

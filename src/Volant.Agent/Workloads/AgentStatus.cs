@@ -1,4 +1,5 @@
 using Volant.Contracts.Api;
+using Volant.Contracts;
 
 namespace Volant.Agent.Workloads;
 
@@ -134,7 +135,7 @@ internal sealed class AgentStatus(TimeProvider clock)
             Status = "ok",
             Ready = isReady,
             Gated = _isGated ? true : null,
-            Version = GuestFacts.AgentVersion,
+            Version = ProductVersion.Text,
             Hostname = GuestFacts.Hostname,
             Kernel = GuestFacts.Kernel,
             Uptime = GuestFacts.UptimeMs / 1000.0,

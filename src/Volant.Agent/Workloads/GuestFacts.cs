@@ -6,9 +6,6 @@ namespace Volant.Agent.Workloads;
 /// <summary>What the kernel says of this guest.</summary>
 internal static class GuestFacts
 {
-    /// <summary>Version of the agent program.</summary>
-    public static string AgentVersion { get; } = typeof(GuestFacts).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";
-
     /// <summary>Host name.</summary>
     public static string Hostname => Read("/proc/sys/kernel/hostname");
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 using Volant.Cli.Doctor;
 using Volant.Cli.Output;
+using Volant.Contracts;
 
 namespace Volant.Cli.Commands;
 
@@ -16,7 +17,7 @@ internal static class DoctorCommand
         ["volar doctor", "volar doctor --output json"],
         async (_, run, cancellationToken) =>
         {
-            List<Check> checks = [.. await DaemonChecks.RunAsync(run.Client, VersionCommand.Version, cancellationToken)];
+            List<Check> checks = [.. await DaemonChecks.RunAsync(run.Client, ProductVersion.Text, cancellationToken)];
             if (run.Client.IsLocal)
             {
                 checks.AddRange(new HostChecks(run.Host.Environment).Run());

@@ -1,14 +1,12 @@
 using System.CommandLine;
 using Volant.Cli.Output;
+using Volant.Contracts;
 
 namespace Volant.Cli.Commands;
 
 /// <summary><c>volar version</c>: this program's version, without asking anyone.</summary>
 internal static class VersionCommand
 {
-    /// <summary>Version of this program, as in the project file.</summary>
-    public static string Version { get; } = typeof(VersionCommand).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";
-
     /// <summary>Makes the command.</summary>
     public static Command Create(CommandScope scope) => scope.Define(
         "version",
@@ -26,14 +24,14 @@ internal static class VersionCommand
     {
         if (format == OutputFormat.Table)
         {
-            output.WriteLine($"volar {Version}");
+            output.WriteLine($"volar {ProductVersion.Text}");
             return;
         }
 
         JsonPrinter.Write(output, JsonPrinter.Make(writer =>
         {
             writer.WriteStartObject();
-            writer.WriteString("version", Version);
+            writer.WriteString("version", ProductVersion.Text);
             writer.WriteEndObject();
         }), format);
     }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
+using Volant.Contracts;
 using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Api;
@@ -58,7 +59,7 @@ internal static class Observability
         builder.Configuration.AddInMemoryCollection(options.OpenTelemetry.Select(variable => new KeyValuePair<string, string?>(variable.Key, variable.Value)));
         builder.Services.AddSingleton<Gauges>();
         builder.Services.AddHostedService(provider => provider.GetRequiredService<Gauges>());
-        var telemetry = builder.Services.AddOpenTelemetry().ConfigureResource(resource => resource.AddService("volantd", serviceVersion: DaemonHost.Version));
+        var telemetry = builder.Services.AddOpenTelemetry().ConfigureResource(resource => resource.AddService("volantd", serviceVersion: ProductVersion.Text));
         telemetry.WithMetrics(metrics => metrics
             .AddMeter(Instruments.Name, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
             .AddView("volant.vm.*", new MetricStreamConfiguration { CardinalityLimit = MaxSeries })

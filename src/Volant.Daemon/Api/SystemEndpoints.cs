@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Volant.Contracts.Api;
+using Volant.Contracts;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Orchestration;
 using Volant.Daemon.Plugins;
@@ -61,7 +62,7 @@ internal static class SystemEndpoints
         return new SystemInfo
         {
             Status = "ok",
-            Version = DaemonHost.Version,
+            Version = ProductVersion.Text,
             ApiListenAddr = options.Listen.ToString(),
             ApiAdvertiseAddr = options.Advertise,
             HostIp = options.HostIp.ToString(),

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Headers;
 using Volant.Contracts.Api;
+using Volant.Contracts;
 
 namespace Volant.Daemon.Artifacts;
 
@@ -53,7 +54,7 @@ internal sealed partial class ArtifactDownloads : IDisposable
         {
             Timeout = Timeout.InfiniteTimeSpan,
         };
-        _client.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("volantd", typeof(ArtifactDownloads).Assembly.GetName().Version!.ToString(3)));
+        _client.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("volantd", ProductVersion.Text));
         _client.DefaultRequestHeaders.AcceptEncoding.Add(new StringWithQualityHeaderValue("identity"));
     }
 

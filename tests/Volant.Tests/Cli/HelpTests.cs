@@ -1,5 +1,6 @@
 using Volant.Cli;
 using Volant.Cli.Commands;
+using Volant.Contracts;
 
 namespace Volant.Tests.Cli;
 
@@ -204,10 +205,10 @@ public sealed class HelpTests
         var json = await cli.RunAsync("version", "--output", "json");
         var option = await cli.RunAsync("--version");
 
-        Assert.Equal($"volar {VersionCommand.Version}\n", text.Output);
-        Assert.Equal($"{{\n  \"version\": \"{VersionCommand.Version}\"\n}}\n", json.Output);
+        Assert.Equal($"volar {ProductVersion.Text}\n", text.Output);
+        Assert.Equal($"{{\n  \"version\": \"{ProductVersion.Text}\"\n}}\n", json.Output);
         Assert.Equal(text, option);
-        Assert.Matches(@"^\d+\.\d+\.\d+$", VersionCommand.Version);
+        Assert.Equal(typeof(ProductVersion).Assembly.GetName().Version!.ToString(3), ProductVersion.Text);
     }
 
     private static CommandScope Scope() => new(

@@ -38,7 +38,7 @@ internal static class McpEndpoints
         services
             .AddMcpServer(server =>
             {
-                server.ServerInfo = new Implementation { Name = "volant", Title = "Volant", Version = DaemonHost.Version };
+                server.ServerInfo = new Implementation { Name = "volant", Title = "Volant", Version = ProductVersion.Text };
                 server.ServerInstructions = Instructions;
             })
             .WithHttpTransport()
