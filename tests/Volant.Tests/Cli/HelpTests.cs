@@ -208,7 +208,7 @@ public sealed class HelpTests
         Assert.Equal($"volar {ProductVersion.Text}\n", text.Output);
         Assert.Equal($"{{\n  \"version\": \"{ProductVersion.Text}\"\n}}\n", json.Output);
         Assert.Equal(text, option);
-        Assert.Equal(typeof(ProductVersion).Assembly.GetName().Version!.ToString(3), ProductVersion.Text);
+        Assert.Equal(ProductVersion.Text, typeof(ProductVersion).Assembly.GetName().Version!.ToString(3));
     }
 
     private static CommandScope Scope() => new(
