@@ -17,7 +17,7 @@ public sealed partial class GuideTests(HelloVm vm) : IClassFixture<HelloVm>
         ("events --follow", "events", ["C-c"], 130),
     ];
 
-    private static readonly string[] Sections = ["VMs", "Inside a VM", "Configuration and deployments"];
+    private static readonly string[] Sections = ["VMs", "Inside a VM", "Configuration and deployments", "Volumes"];
 
     [Fact]
     public async Task Every_command_of_the_guide_works_as_it_stands_there()

@@ -37,7 +37,7 @@ internal sealed partial class ArtifactDownloads : IDisposable
     public ArtifactDownloads(ArtifactCache cache, string cacheDirectory, ArtifactTransfers transfers, AddressGuard guard, DownloadLimits limits, TimeProvider clock, ILogger<ArtifactDownloads> logger)
     {
         (_cache, _transfers, _limits, _clock, _logger) = (cache, transfers, limits, clock, logger);
-        _sources = Path.Combine(cacheDirectory, "sources");
+        _sources = SourceRecord.DirectoryOf(cacheDirectory);
         _client = new HttpClient(new SocketsHttpHandler
         {
             ConnectCallback = (context, cancellationToken) => guard.ConnectAsync(context.DnsEndPoint, cancellationToken),

@@ -27,6 +27,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
     private const int BufferSize = 1 << 20;
 
     private readonly ConcurrentDictionary<string, string> _digests = new(StringComparer.Ordinal);
+    private readonly string _sources = SourceRecord.DirectoryOf(cacheDirectory);
     private readonly SharedWork _importing = new();
     private readonly SemaphoreSlim _composing = new(1, 1);
 
@@ -158,7 +159,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
     {
         using var file = OpenAllowed(path);
         var identity = IdentityOf(path, file);
-        if (checksum is null && _digests.TryGetValue(identity, out var seen) && cache.Use(seen) is { } present)
+        if (checksum is null && SourceRecord.Find(_sources, identity) is { } seen && cache.Use(seen.Sha256) is { } present)
         {
             return present;
         }
@@ -177,7 +178,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
             }
 
             var artifact = writer.Commit(checksum, $"'{path}'");
-            _digests[identity] = artifact.Sha256;
+            new SourceRecord(artifact.Sha256, ETag: null, LastModified: null).Write(_sources, identity);
             progress.Complete(artifact);
             return new CachedMedia(cache.PathOf(artifact.Sha256), artifact.Sha256);
         }

@@ -4,18 +4,21 @@ using Volant.Contracts;
 
 namespace Volant.Daemon.Artifacts;
 
-/// <summary>What a URL without a checksum held last, and by what its server knows that it still does.</summary>
+/// <summary>What a source without a checksum held last: a URL, and by what its server knows that it still does, or a host file as it was then.</summary>
 /// <param name="Sha256">The artifact.</param>
 /// <param name="ETag">The entity tag; null for none.</param>
 /// <param name="LastModified">The time of the last change, as the server writes it; null for none.</param>
 internal sealed record SourceRecord(string Sha256, string? ETag, string? LastModified)
 {
-    /// <summary>Reads the record of a URL; null when there is none.</summary>
-    public static SourceRecord? Find(string directory, string url)
+    /// <summary>Where the records of a cache lie.</summary>
+    public static string DirectoryOf(string cacheDirectory) => Path.Combine(cacheDirectory, "sources");
+
+    /// <summary>Reads the record of a source; null when there is none.</summary>
+    public static SourceRecord? Find(string directory, string source)
     {
         try
         {
-            return File.ReadAllLines(PathOf(directory, url)) is [var sha256, var etag, var modified] && Sha256Text.IsValid(sha256) ? new SourceRecord(sha256, Some(etag), Some(modified)) : null;
+            return File.ReadAllLines(PathOf(directory, source)) is [var sha256, var etag, var modified] && Sha256Text.IsValid(sha256) ? new SourceRecord(sha256, Some(etag), Some(modified)) : null;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -23,13 +26,22 @@ internal sealed record SourceRecord(string Sha256, string? ETag, string? LastMod
         }
     }
 
-    /// <summary>Writes the record of a URL.</summary>
-    public void Write(string directory, string url)
+    /// <summary>Writes the record of a source.</summary>
+    /// <exception cref="VolantException"><c>disk_full</c>.</exception>
+    public void Write(string directory, string source)
     {
-        Directory.CreateDirectory(directory);
-        var path = PathOf(directory, url);
-        File.WriteAllLines($"{path}.new", [Sha256, ETag ?? string.Empty, LastModified ?? string.Empty]);
-        File.Move($"{path}.new", path, overwrite: true);
+        var next = Path.Combine(directory, $"{Guid.NewGuid():N}.new");
+        try
+        {
+            Directory.CreateDirectory(directory);
+            File.WriteAllLines(next, [Sha256, ETag ?? string.Empty, LastModified ?? string.Empty]);
+            File.Move(next, PathOf(directory, source), overwrite: true);
+        }
+        catch (IOException e) when (ArtifactCache.IsDiskFull(e))
+        {
+            File.Delete(next);
+            throw ArtifactCache.DiskIsFull(e);
+        }
     }
 
     /// <summary>Removes the records of artifacts that are gone.</summary>
@@ -37,6 +49,12 @@ internal sealed record SourceRecord(string Sha256, string? ETag, string? LastMod
     {
         foreach (var file in Directory.Exists(directory) ? Directory.GetFiles(directory) : [])
         {
+            // Another name is that of one that is being written.
+            if (!Sha256Text.IsValid(Path.GetFileName(file)))
+            {
+                continue;
+            }
+
             if (File.ReadLines(file).FirstOrDefault() is not { } sha256 || !isThere(sha256))
             {
                 File.Delete(file);
@@ -46,5 +64,5 @@ internal sealed record SourceRecord(string Sha256, string? ETag, string? LastMod
 
     private static string? Some(string text) => text.Length > 0 ? text : null;
 
-    private static string PathOf(string directory, string url) => Path.Combine(directory, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url))));
+    private static string PathOf(string directory, string source) => Path.Combine(directory, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source))));
 }

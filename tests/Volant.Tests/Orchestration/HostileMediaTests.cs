@@ -27,6 +27,7 @@ public sealed class HostileMediaTests : IDisposable
     private readonly string _root = Directory.CreateTempSubdirectory("volant-media-").FullName;
     private readonly string _images;
     private readonly ArtifactTransfers _transfers = new(TimeProvider.System);
+    private readonly ArtifactCache _cache;
     private readonly ArtifactDownloads _downloads;
     private readonly BootImages _media;
 
@@ -47,11 +48,11 @@ public sealed class HostileMediaTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_images, "loop"), "loop");
         File.CreateSymbolicLink(Path.Combine(_images, "self"), "/proc/self/environ");
         File.CreateSymbolicLink(Path.Combine(_images, "device"), "/dev/zero");
-        var cache = new ArtifactCache(Path.Combine(_root, "cache"), 1 << 20, TimeProvider.System);
+        _cache = new ArtifactCache(Path.Combine(_root, "cache"), 1 << 20, TimeProvider.System);
         _downloads = new ArtifactDownloads(
-            cache, Path.Combine(_root, "cache"), _transfers, new AddressGuard([], (_, _) => Task.FromResult(new[] { IPAddress.Loopback, IPAddress.Parse("169.254.169.254") })),
+            _cache, Path.Combine(_root, "cache"), _transfers, new AddressGuard([], (_, _) => Task.FromResult(new[] { IPAddress.Loopback, IPAddress.Parse("169.254.169.254") })),
             new DownloadLimits(TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(5)), TimeProvider.System, NullLogger<ArtifactDownloads>.Instance);
-        _media = new BootImages(cache, _downloads, _transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
+        _media = new BootImages(_cache, _downloads, _transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
     }
 
     public static TheoryData<string> Urls => [.. from form in Forms from host in Hosts select string.Format(System.Globalization.CultureInfo.InvariantCulture, form, host)];
@@ -105,6 +106,8 @@ public sealed class HostileMediaTests : IDisposable
             Assert.Equal(bytes, await File.ReadAllBytesAsync(Assert.Single(all.Distinct()).Path, TestContext.Current.CancellationToken));
         }
 
+        using var next = new BootImages(_cache, _downloads, _transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
+        await next.StageAsync(new BootMedia { Url = $"{_images}/to-large" }, TestContext.Current.CancellationToken);
         _ = _transfers.Begin("the third");
         Assert.Equal(3, Assert.Single(_transfers.List()).Id);
     }
