@@ -23,6 +23,7 @@ internal static class CommandTree
             scope.TlsCertOption,
             scope.TlsKeyOption,
             scope.TlsInsecureOption,
+            RunCommand.Create(scope),
             Noun(scope, args, "vms", "Create, inspect and run VMs.", VmCommands.Create),
             Noun(scope, args, "deployments", "Keep a number of equal VMs running.", DeploymentCommands.Create),
             Noun(scope, args, "plugins", "Install and inspect plugins: what VMs are made from.", PluginCommands.Create),
@@ -32,7 +33,7 @@ internal static class CommandTree
             CompletionCommand.Create(scope),
             VersionCommand.Create(scope),
         };
-        scope.AddExamples(root, "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
+        scope.AddExamples(root, "volar run nginx -p 8080:80 --wait", "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
         foreach (var option in root.Options)
         {
             switch (option)
