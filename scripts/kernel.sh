@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes the distribution's kernel for virtual machines usable for guests: DIR/bzImage and DIR/bzImage.modules.cpio.
+# Makes the distribution's kernel for virtual machines usable for guests: DIR/bzImage, DIR/bzImage.modules.cpio and, for guests with a
+# root disk, DIR/bzImage.disks.cpio in its place.
 # kernel.sh [--update] [DIR]      DIR defaults to /var/lib/volant/kernel. Nothing is installed on this host.
 set -euo pipefail
 
@@ -19,7 +20,7 @@ fledge=${FLEDGE:-$here/../dist/bin/fledge}
 
 # kernel.release is written last, so it stands for a complete set; a newer fledge may want more modules than were packed.
 wanted=$("$fledge" modules --list) || die "'$fledge modules --list' failed; build it anew: scripts/build.sh"
-if [ -z "$update" ] && [ -s "$dir/bzImage" ] && [ -s "$dir/bzImage.modules.cpio" ] && [ -s "$dir/kernel.release" ] &&
+if [ -z "$update" ] && [ -s "$dir/bzImage" ] && [ -s "$dir/bzImage.modules.cpio" ] && [ -s "$dir/bzImage.disks.cpio" ] && [ -s "$dir/kernel.release" ] &&
     [ "$(cat "$dir/kernel.modules" 2>/dev/null)" = "$wanted" ]; then
     echo "$dir/bzImage  $(cat "$dir/kernel.release") (present)"
     exit 0
@@ -71,7 +72,9 @@ vmlinuz=$tmp/root/boot/vmlinuz-$release
 [ -d root/lib/modules ] || { mkdir -p root/lib && ln -s ../usr/lib/modules root/lib/modules; }
 quietly depmod -b "$tmp/root" "$release" || die "depmod failed for $release"
 rm -f "$dir/kernel.release"
-quietly "$fledge" modules --root "$tmp/root" --release "$release" --output "$dir/bzImage.modules.cpio" || die "fledge could not pack the modules of $release"
+pack() { quietly "$fledge" modules --root "$tmp/root" --release "$release" "$@" || die "fledge could not pack the modules of $release"; }
+pack --output "$dir/bzImage.modules.cpio"
+pack --root-disk --output "$dir/bzImage.disks.cpio"
 install -m 0644 "$vmlinuz" "$dir/.bzImage.$$"
 trap 'rm -rf "$tmp" "$dir/.bzImage.$$"' EXIT
 mv -f "$dir/.bzImage.$$" "$dir/bzImage"

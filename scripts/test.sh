@@ -11,9 +11,10 @@ step() {
 
 step scripts/deps.sh test
 
-# The client that the tests run against the daemon, unless the packages of its lock file are there already: npm leaves a copy of it.
-client=tests/clients/mcp
-[ "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ] || step npm ci --prefix "$client" --ignore-scripts --no-audit --no-fund
+# The clients that the tests run against the daemon, unless the packages of a lock file are there already: npm leaves a copy of it.
+for client in tests/clients/*/; do
+    [ "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ] || step npm ci --prefix "$client" --ignore-scripts --no-audit --no-fund
+done
 step scripts/build.sh
 step scripts/kernel.sh "$PWD/.cache/kernel"
 step dotnet build Volant.slnx -c Release -v quiet -nologo

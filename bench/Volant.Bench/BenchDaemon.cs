@@ -62,7 +62,8 @@ internal sealed class BenchDaemon : IAsyncDisposable
     /// <summary>Directory of the VMs' logs.</summary>
     public string LogDirectory => Path.Combine(_directory, "logs");
 
-    private string Socket => Path.Combine(_directory, "api.sock");
+    /// <summary>Path of the socket that it listens on.</summary>
+    public string Socket => Path.Combine(_directory, "api.sock");
 
     /// <summary>Starts the daemon and completes with the first 200 of <c>/readyz</c>, which is asked for every millisecond.</summary>
     /// <param name="context">Programs and clock.</param>
@@ -217,7 +218,7 @@ internal sealed class BenchDaemon : IAsyncDisposable
 
     private async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var socket = new System.Net.Sockets.Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);

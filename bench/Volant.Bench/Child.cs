@@ -18,7 +18,7 @@ internal sealed class Child : IAsyncDisposable
         _process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
 
         // A child that has ended already is a zombie, which has no identity.
-        Exit = _process is null ? Task.FromResult(ProcessWait.TryReap(pid, out _) ?? new ProcessExit(pid, null, null)) : ProcessExitWatcher.WaitForExitAsync(_process);
+        Exit = _process is null ? Task.FromResult(ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null)) : ProcessExitWatcher.WaitForExitAsync(_process);
     }
 
     /// <summary>Process id.</summary>

@@ -7,12 +7,14 @@ namespace Volant.Agent;
 /// <summary>The guest's console, which is the host's log: whole lines, in order, written by one thread.</summary>
 /// <remarks>
 /// A serial console takes some 180 KiB/s. Nobody waits for it: beyond <see cref="MaxQueued"/> unwritten bytes, lines are dropped and
-/// counted, and the count is written when there is room again.
+/// counted, and the count is written when there is room again. A workload that floods it does not take the place of what the agent says.
 /// </remarks>
 internal sealed class ConsoleLog : IDisposable
 {
-    /// <summary>Most bytes that wait to be written.</summary>
+    /// <summary>Most bytes that wait to be written, without those of the agent itself.</summary>
     public const int MaxQueued = 512 * 1024;
+
+    private const int OwnBytes = 16 * 1024;
 
     private readonly Action<byte[]> _write;
     private readonly object _gate = new();
@@ -30,14 +32,16 @@ internal sealed class ConsoleLog : IDisposable
     }
 
     /// <summary>Writes a line of the agent itself.</summary>
-    public void Say(string sentence) => Write(Encoding.UTF8.GetBytes($"kestrel: {sentence}\n"));
+    public void Say(string sentence) => Write(Encoding.UTF8.GetBytes($"kestrel: {sentence}\n"), MaxQueued + OwnBytes);
 
     /// <summary>Queues one line, which ends with a line feed.</summary>
-    public void Write(byte[] line)
+    public void Write(byte[] line) => Write(line, MaxQueued);
+
+    private void Write(byte[] line, int most)
     {
         lock (_gate)
         {
-            if (_queued + line.Length > MaxQueued)
+            if (_queued + line.Length > most)
             {
                 _dropped++;
                 return;

@@ -52,7 +52,8 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
 
         // The workload first: it needs longer than the server.
-        var dhcp = _dhcp?.RunAsync(_status.Refresh, _stopping.Token) ?? Task.CompletedTask;
+        using var network = new CancellationTokenSource();
+        var dhcp = _dhcp?.RunAsync(_status.Refresh, () => _action == (int)PowerAction.Off, network.Token) ?? Task.CompletedTask;
         var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor, gate);
         using var server = new AgentServer(console);
         var surface = new AgentSurface
@@ -74,6 +75,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;
+        await network.CancelAsync();
         await dhcp;
 
         // Whoever follows the log gets the rest of it, and the end.

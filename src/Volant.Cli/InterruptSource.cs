@@ -5,12 +5,16 @@ namespace Volant.Cli;
 /// <summary>Turns Ctrl-C, SIGTERM and SIGHUP into cancellation, so that a command can say what goes on without it.</summary>
 /// <remarks>
 /// Signals are caught only once a command has something to say: until <see cref="Catch"/> they end the process at once, which is right
-/// and saves the start of the runtime's signal thread. A second signal always ends the process.
+/// and saves the start of the runtime's signal thread. A second signal ends the process, unless it comes at once: timeout(1) and others
+/// send theirs twice, to the process and to its group.
 /// </remarks>
 internal sealed class InterruptSource : IDisposable
 {
+    private static readonly TimeSpan Echo = TimeSpan.FromSeconds(1);
+
     private readonly CancellationTokenSource _interrupted = new();
     private readonly List<PosixSignalRegistration> _registrations = [];
+    private long _first;
 
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _interrupted.Token;
@@ -41,7 +45,9 @@ internal sealed class InterruptSource : IDisposable
 
     private void Cancel(PosixSignalContext signal)
     {
-        signal.Cancel = !_interrupted.IsCancellationRequested;
+        var now = Math.Max(1, TimeProvider.System.GetTimestamp());
+        var first = Interlocked.CompareExchange(ref _first, now, 0);
+        signal.Cancel = first == 0 || TimeProvider.System.GetElapsedTime(first, now) < Echo;
         _interrupted.Cancel();
     }
 }

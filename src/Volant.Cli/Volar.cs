@@ -52,7 +52,7 @@ internal static class Volar
         var parsed = CommandTree.Build(scope, args).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Action is ParseErrorAction)
         {
-            return RefuseUsage(parsed, scope.Error);
+            return RefuseUsage(parsed, scope);
         }
 
         return await parsed.InvokeAsync(
@@ -66,11 +66,29 @@ internal static class Volar
             cancellationToken);
     }
 
-    private static int RefuseUsage(ParseResult parsed, TextWriter error)
+    private static int RefuseUsage(ParseResult parsed, CommandScope scope)
     {
-        var message = parsed.Errors.Count > 0 ? parsed.Errors[0].Message : "The command line is not complete.";
-        error.WriteLine($"Error: {TerminalText.Clean(message)}");
-        error.WriteLine($"See '{CommandTree.PathOf(parsed.CommandResult.Command)} --help'.");
+        var help = $"{CommandTree.PathOf(parsed.CommandResult.Command)} --help";
+        var message = parsed.UnmatchedTokens is [var word, ..] ? Describe(parsed, word, scope)
+            : parsed.Errors.Count > 0 ? parsed.Errors[0].Message
+            : "The command line is not complete.";
+        var format = scope.RequestedFormat(parsed);
+        ErrorReport.Write(scope.Error, CliException.Usage(format == OutputFormat.Table ? message : $"{message} See '{help}'."), format);
+        if (format == OutputFormat.Table)
+        {
+            scope.Error.WriteLine($"See '{help}'.");
+        }
+
         return ExitCodes.Usage;
+    }
+
+    private static string Describe(ParseResult parsed, string word, CommandScope scope)
+    {
+        var command = parsed.CommandResult.Command;
+        var what = word.StartsWith('-') ? $"'{CommandTree.PathOf(command)}' has no option '{word}'"
+            : command.Subcommands.Count > 0 ? $"'{CommandTree.PathOf(command)}' has no command '{word}'"
+            : $"'{CommandTree.PathOf(command)}' takes no further argument '{word}'";
+        var meant = Suggestions.For(parsed, word, () => CommandTree.Build(scope, CommandTree.Nouns));
+        return meant.Count == 0 ? $"{what}." : $"{what}; did you mean {string.Join(" or ", meant.Select(each => $"'{each}'"))}?";
     }
 }

@@ -34,7 +34,9 @@ internal static class DaemonHost
         // Empty: no appsettings.json from the working directory, and none of the watchers that come with it.
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Host.UseConsoleLifetime();
-        builder.WebHost.UseKestrelCore().UseSockets();
+
+        // On the thread that took the event from the socket, which is one of the pool: every hop to another costs a wake-up, more than the work of a small request.
+        builder.WebHost.UseKestrelCore().UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
         builder.Services.AddRoutingCore();
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
@@ -49,6 +51,7 @@ internal static class DaemonHost
         app.Use(access.InvokeAsync);
         app.UseWebSockets(Sockets.Options);
         app.UseRouting();
+        app.Use(JsonBodies.InvokeAsync);
         var limits = app.Services.GetRequiredService<RateLimits>();
         app.Use(limits.InvokeAsync);
         app.UseRequestTimeouts();

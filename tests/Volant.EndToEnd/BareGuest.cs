@@ -1,4 +1,4 @@
-using System.Text;
+using System.Net.Sockets;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
@@ -17,15 +17,18 @@ internal sealed class BareGuest : IAsyncDisposable
 
     private readonly VmPaths _paths;
     private readonly Command _qemu;
-    private readonly GuestClient _client;
+    private GuestClient _client;
 
     private BareGuest(VmPaths paths, IReadOnlyList<string> arguments)
     {
         _paths = paths;
         _qemu = Command.Start(arguments);
-        _client = new GuestClient(new GuestEndpoint.SerialPort(paths.AgentSocket, new byte[GuestLink.KeyLength]), TimeProvider.System);
+        _client = NewClient();
         Leftovers.Add(this, RemoveAsync);
     }
+
+    /// <summary>Key of its channel.</summary>
+    public static byte[] Key { get; } = new byte[GuestLink.KeyLength];
 
     /// <summary>All that the guest wrote to its serial console.</summary>
     public string Console => File.Exists(_paths.ConsoleLog) ? File.ReadAllText(_paths.ConsoleLog) : string.Empty;
@@ -39,7 +42,8 @@ internal sealed class BareGuest : IAsyncDisposable
     {
         var root = Directory.CreateTempSubdirectory("vt-g-").FullName;
         var paths = new VmPaths(root, root);
-        await WriteInitramfsAsync(paths.Initramfs, manifest);
+        var kernel = Path.Combine(Workspace.Kernel, "bzImage");
+        await WriteInitramfsAsync(paths.Initramfs, GuestModules.SegmentsOf(kernel, hasRootDisk: disks.Count > 0).FirstOrDefault(File.Exists), manifest);
         var host = QemuProbe.Probe(null);
         var line = $"console=ttyS0 reboot=k panic=1 quiet loglevel=1 hostname=bare {words}{(manifest is null ? string.Empty : $" {BootKeys.Manifest}={BootKeys.InInitrd}")}";
         var arguments = QemuArguments.Build(
@@ -48,7 +52,7 @@ internal sealed class BareGuest : IAsyncDisposable
                 Uid = Guid.NewGuid(),
                 CpuCores = 1,
                 MemoryMib = 192,
-                Kernel = Path.Combine(Workspace.Kernel, "bzImage"),
+                Kernel = kernel,
                 Initramfs = paths.Initramfs,
                 KernelArguments = line,
                 Disks = disks,
@@ -82,13 +86,46 @@ internal sealed class BareGuest : IAsyncDisposable
         throw new Xunit.Sdk.XunitException($"The guest is {state}; QEMU {(_qemu.Exit.IsCompleted ? $"ended: {_qemu.Output}{_qemu.Error}" : "runs")}\n{Console}");
     }
 
-    /// <summary>Sends a request to the agent, or through it to the workload.</summary>
-    public async Task<string> SendAsync(HttpMethod method, string path)
+    /// <summary>Ends the connection to the agent; the next request opens another.</summary>
+    public async Task DisconnectAsync()
     {
-        using var request = new HttpRequestMessage(method, new Uri(GuestClient.BaseAddress, path));
+        await _client.DisposeAsync();
+        _client = NewClient();
+    }
+
+    /// <summary>Sends bytes down the channel as they are, while there is no connection, and closes it.</summary>
+    public async Task SendRawAsync(ReadOnlyMemory<byte> bytes)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var started = TimeProvider.System.GetTimestamp();
+        while (!socket.Connected)
+        {
+            try
+            {
+                await socket.ConnectAsync(new UnixDomainSocketEndPoint(_paths.AgentSocket));
+            }
+            catch (SocketException) when (TimeProvider.System.GetElapsedTime(started) < BootLimit)
+            {
+                // QEMU has not made it yet.
+                await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
+            }
+        }
+
+        await using var stream = new NetworkStream(socket);
+        await stream.WriteAsync(bytes);
+    }
+
+    /// <summary>Sends a request to the agent, or through it to the workload.</summary>
+    /// <param name="method">Its method.</param>
+    /// <param name="path">Path and query.</param>
+    /// <param name="body">JSON to send; null for none.</param>
+    /// <param name="refusal">Status of the answer where it must not be a good one.</param>
+    public async Task<string> SendAsync(HttpMethod method, string path, string? body = null, int? refusal = null)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(GuestClient.BaseAddress, path)) { Content = body is null ? null : new StringContent(body) };
         using var response = await _client.Invoker.SendAsync(request, CancellationToken.None);
         var text = await response.Content.ReadAsStringAsync();
-        Assert.True(response.IsSuccessStatusCode, $"{method} {path}: {(int)response.StatusCode} {text}\n{Console}");
+        Assert.True(refusal is { } status ? (int)response.StatusCode == status : response.IsSuccessStatusCode, $"{method} {path}: {(int)response.StatusCode} {text}\n{Console}");
         return text;
     }
 
@@ -112,6 +149,8 @@ internal sealed class BareGuest : IAsyncDisposable
         await RemoveAsync();
     }
 
+    private GuestClient NewClient() => new(new GuestEndpoint.SerialPort(_paths.AgentSocket, Key), TimeProvider.System);
+
     private async Task RemoveAsync()
     {
         await _client.DisposeAsync();
@@ -121,7 +160,7 @@ internal sealed class BareGuest : IAsyncDisposable
         Directory.Delete(_paths.Directory, recursive: true);
     }
 
-    private static async Task WriteInitramfsAsync(string path, PluginManifest? manifest)
+    private static async Task WriteInitramfsAsync(string path, string? modules, PluginManifest? manifest)
     {
         List<(string, int, byte[]?)> members = [("init", 0b111_101_101, await File.ReadAllBytesAsync(Workspace.Program("kestrel")))];
         if (manifest is not null)
@@ -131,8 +170,7 @@ internal sealed class BareGuest : IAsyncDisposable
         }
 
         await using var file = File.Create(path);
-        var modules = Path.Combine(Workspace.Kernel, "bzImage.modules.cpio");
-        await file.WriteAsync(File.Exists(modules) ? await File.ReadAllBytesAsync(modules) : Encoding.ASCII.GetBytes(string.Empty));
+        await file.WriteAsync(modules is null ? [] : await File.ReadAllBytesAsync(modules));
         await file.WriteAsync(CpioHeader.EncodeArchive(members));
     }
 }

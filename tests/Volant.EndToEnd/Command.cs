@@ -39,7 +39,7 @@ internal sealed class Command : IDisposable
             StandardError = error,
         });
         _process = ProcessIdentity.Find(Pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        _exit = _process is null ? Task.FromResult(ProcessWait.TryReap(Pid, out _) ?? new ProcessExit(Pid, null, null)) : ProcessExitWatcher.WaitForExitAsync(_process);
+        _exit = _process is null ? Task.FromResult(ProcessWait.Reap(Pid) ?? new ProcessExit(Pid, null, null)) : ProcessExitWatcher.WaitForExitAsync(_process);
     }
 
     public int Pid { get; }

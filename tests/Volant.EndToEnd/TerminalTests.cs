@@ -73,16 +73,26 @@ public sealed class TerminalTests
         await terminal.AssertRestoredAsync(130);
     }
 
-    [Fact]
-    public async Task Bash_completes_commands_options_and_names()
+    [Theory]
+    [InlineData("bash", "bash --norc --noprofile", "source <(volar completion bash)")]
+    [InlineData("zsh", "zsh -f", "autoload -U compinit; compinit -D; source <(volar completion zsh)")]
+    [InlineData("fish", "fish --no-config", "volar completion fish | source")]
+    public async Task A_shell_completes_commands_options_and_names_and_files_where_nothing_else_fits(string shell, string start, string load)
     {
+        Assert.SkipUnless(File.Exists($"/usr/bin/{shell}"), $"needs {shell} (scripts/deps.sh test)");
         await using var daemon = await FakeDaemon.StartAsync((context, _) => context.JsonAsync(200, $"[{FakeAnswers.Vm("gateway")}]"));
         await using var terminal = await Terminal.OpenAsync(("VOLANT_API_BASE", daemon.Address));
+        await terminal.TypeAsync(start);
+        await terminal.TypeAsync($"{load}; cd {Path.Combine(Workspace.Root, "samples")}; clear; echo loa''ded");
+        await terminal.UntilAsync("loaded");
 
-        await terminal.TypeAsync("source <(volar completion bash)");
-        await terminal.PressAsync("v", "o", "l", "a", "r", "Space", "v", "m", "Tab", "r", "e", "s", "Tab", "g", "a", "Tab", "-", "-", "w", "Tab");
-
-        await terminal.UntilAsync("ready> volar vms restart gateway --wait");
+        // Behind another command, as the line and the words of this one are not the same there.
+        await TypeKeysAsync(terminal, "true; volar vm", "true; volar vms ");
+        await TypeKeysAsync(terminal, "res", "volar vms restart ");
+        await TypeKeysAsync(terminal, "ga", "volar vms restart gateway ");
+        await TypeKeysAsync(terminal, "--w", "true; volar vms restart gateway --wait");
+        await terminal.PressAsync("C-u");
+        await TypeKeysAsync(terminal, "volar plugins install hel", "volar plugins install hello/");
     }
 
     [Fact]
@@ -100,6 +110,13 @@ public sealed class TerminalTests
         var screen = await terminal.UntilAsync("…");
 
         Assert.Single(screen.Split('\n'), line => line.StartsWith("web ", StringComparison.Ordinal) && line.Length <= 60);
+    }
+
+    private static async Task TypeKeysAsync(Terminal terminal, string text, string shows)
+    {
+        await terminal.PressAsync([.. text.Select(key => key switch { ' ' => "Space", ';' => @"\;", _ => key.ToString() })]);
+        await terminal.PressAsync("Tab");
+        await terminal.UntilAsync(shows.TrimEnd());
     }
 
     private static async Task LogAsync(HttpContext context)

@@ -193,7 +193,14 @@ internal sealed class TestDaemon : IAsyncDisposable
         var text = new StringBuilder($"=== volantd\n{_earlier}{_daemon?.Output}{_daemon?.Error}\n");
         foreach (var file in System.IO.Directory.Exists(LogDirectory) ? System.IO.Directory.GetFiles(LogDirectory, "*", SearchOption.AllDirectories) : [])
         {
-            text.Append("=== ").Append(file).Append('\n').AppendJoin('\n', File.ReadLines(file).TakeLast(40)).Append('\n');
+            try
+            {
+                text.Append("=== ").Append(file).Append('\n').AppendJoin('\n', File.ReadLines(file).TakeLast(40)).Append('\n');
+            }
+            catch (FileNotFoundException)
+            {
+                // A full log has just got another name.
+            }
         }
 
         return text.ToString();

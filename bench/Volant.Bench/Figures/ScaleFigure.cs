@@ -10,7 +10,8 @@ internal static class ScaleFigure
     private const int Window = 200;
     private const int Callers = 20;
     private const int Subscribers = 1000;
-    private const int ReadsPerSecond = 100;
+    private const int ListsPerSecond = 100;
+    private const int GetsPerSecond = 500;
     private const int ReadSeconds = 5;
     private const int Restarts = 3;
     private const double Megabyte = 1e6;
@@ -31,7 +32,7 @@ internal static class ScaleFigure
             await RestartAsync(context, daemon, section, cancellationToken);
             return section.Note(
                 $"Creates: {Callers} callers, each with its next request as soon as the last is answered, from the first VM to the {Vms:#,##0}th. " +
-                $"Reads: {ReadsPerSecond} a second on a fixed schedule for {ReadSeconds} s; the time counts from when a request was due, answered or not the one before. " +
+                $"Reads: {ListsPerSecond} lists and {GetsPerSecond} gets a second on a fixed schedule for {ReadSeconds} s; the time counts from when a request was due, answered or not the one before. " +
                 $"The daemon answers before it has taken over its VMs; operations on a VM wait until it has.");
         }
         finally
@@ -85,46 +86,15 @@ internal static class ScaleFigure
         }
 
         BenchContext.Progress("scale: reading");
-        var lists = await OnScheduleAsync(context, i => daemon.GetAsync(string.Create(CultureInfo.InvariantCulture, $"/api/v1/vms?limit=100&offset={i % 10 * 100}"), cancellationToken), cancellationToken);
+        var lists = await FixedPace.MeasureAsync(context.Clock, daemon.Socket, ListsPerSecond, ReadSeconds, i => string.Create(CultureInfo.InvariantCulture, $"/api/v1/vms?limit=100&offset={i % 10 * 100}"));
         section.Add("list of 100", "ms", lists, new Aim(2)).Add("list of 100, 99th percentile", "ms", [Percentile(lists, 99)], new Aim(10));
-        var gets = await OnScheduleAsync(context, i => daemon.GetAsync($"/api/v1/vms/{Name(i * 7 % Vms)}", cancellationToken), cancellationToken);
+        var gets = await FixedPace.MeasureAsync(context.Clock, daemon.Socket, GetsPerSecond, ReadSeconds, i => $"/api/v1/vms/{Name(i * 7 % Vms)}");
         section.Add("get of one", "ms", gets, new Aim(0.5)).Add("get of one, 99th percentile", "ms", [Percentile(gets, 99)]);
     }
 
     /// <summary>Value of the first series of a metric.</summary>
     private static async Task<double> MetricAsync(BenchDaemon daemon, string name, CancellationToken cancellationToken) =>
         double.Parse((await daemon.GetAsync("/metrics", cancellationToken)).Split('\n').First(line => line.StartsWith(name, StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
-
-    /// <summary>Sends requests when they are due, and measures each from then until its answer was read.</summary>
-    private static async Task<List<double>> OnScheduleAsync(BenchContext context, Func<int, Task> send, CancellationToken cancellationToken)
-    {
-        var times = new ConcurrentQueue<double>();
-        var pending = new List<Task>();
-        var started = context.Clock.GetTimestamp();
-        for (var i = 0; i < ReadsPerSecond * ReadSeconds; i++)
-        {
-            var due = TimeSpan.FromSeconds((double)i / ReadsPerSecond);
-
-            // A timer is late by up to a millisecond: the last of it is waited for awake.
-            var rest = due - context.Clock.GetElapsedTime(started) - TimeSpan.FromMilliseconds(1.5);
-            if (rest > TimeSpan.Zero)
-            {
-                await Task.Delay(rest, context.Clock, cancellationToken);
-            }
-
-            SpinWait.SpinUntil(() => context.Clock.GetElapsedTime(started) >= due);
-            pending.Add(TimeAsync(i, due));
-        }
-
-        await Task.WhenAll(pending);
-        return [.. times];
-
-        async Task TimeAsync(int i, TimeSpan due)
-        {
-            await send(i);
-            times.Enqueue((context.Clock.GetElapsedTime(started) - due).TotalMilliseconds);
-        }
-    }
 
     private static async Task FollowAsync(BenchContext context, BenchDaemon daemon, Section section, CancellationToken cancellationToken)
     {

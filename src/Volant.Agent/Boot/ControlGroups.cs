@@ -16,6 +16,8 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
     private const int MaxSweeps = 16;
     private const int AgentWeight = 1000; // against 100 of all others together
     private const long AgentMemory = 16 << 20;
+    private const long MostAgentMemory = 32 << 20;
+    private const int Kib = 1024;
 
     private static readonly string[] Controllers = ["cpu", "io", "memory", "pids"];
     private static readonly string[] Limits = ["threads-max", "pid_max"];
@@ -64,6 +66,11 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
             WriteIfThere(Path.Combine(Workload, "pids.max"), most);
         }
 
+        if (MostMemory() is { } memory)
+        {
+            WriteIfThere(Path.Combine(Workload, "memory.max"), memory);
+        }
+
         return problems;
 
         void Note(string? problem)
@@ -103,6 +110,19 @@ internal sealed class ControlGroups(string root = "/sys/fs/cgroup", string proc 
                 .Select(path => long.Parse(File.ReadAllText(path), CultureInfo.InvariantCulture)),
         ];
         return limits.Length > 0 ? limits.Min() * 9 / 10 : null;
+    }
+
+    /// <summary>
+    /// All that is there now but what the agent may still need: a quarter, 16 to 32 MiB. Without that limit files in memory could fill the guest: no process owns those, so the
+    /// kernel would end every process that it may, find none left, and panic.
+    /// </summary>
+    private long? MostMemory()
+    {
+        var file = Path.Combine(proc, "meminfo");
+        var words = File.Exists(file) ? File.ReadLines(file).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)) : [];
+        return words.FirstOrDefault(words => words is ["MemAvailable:", _, "kB"]) is { } available && long.Parse(available[1], CultureInfo.InvariantCulture) * Kib is > 2 * AgentMemory and var bytes
+            ? bytes - Math.Clamp(bytes / 4, AgentMemory, MostAgentMemory)
+            : null;
     }
 
     private List<int> Strays()

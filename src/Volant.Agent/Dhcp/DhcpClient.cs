@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 
 namespace Volant.Agent.Dhcp;
@@ -6,37 +7,46 @@ namespace Volant.Agent.Dhcp;
 /// <param name="socket">Socket of the interface.</param>
 /// <param name="mac">Ethernet address of the interface.</param>
 /// <param name="hostname">Name that the server is told.</param>
+/// <param name="findHolder">Looks for an address on the link; returns the hardware address of who has it, or null.</param>
 /// <param name="changed">Takes over a new lease, or null when the last one is over; gets the one before too. Not called for a renewal as it was.</param>
 /// <param name="console">Where troubles are told.</param>
 /// <param name="clock">Clock of the waits.</param>
 internal sealed class DhcpClient(
-    DhcpSocket socket, ReadOnlyMemory<byte> mac, string? hostname, Action<DhcpLease?, DhcpLease?> changed, ConsoleLog console, TimeProvider clock)
+    DhcpSocket socket,
+    ReadOnlyMemory<byte> mac,
+    string? hostname,
+    Func<IPAddress, CancellationToken, Task<string?>> findHolder,
+    Action<DhcpLease?, DhcpLease?> changed,
+    ConsoleLog console,
+    TimeProvider clock)
 {
     // A timer cannot wait for longer than 49 days, and a lease may last for years.
     private static readonly TimeSpan LongestWait = TimeSpan.FromDays(1);
 
     private readonly DhcpMachine _machine = new(new Random());
     private readonly byte[] _buffer = new byte[DhcpMessage.MaxLength + 1];
+    private readonly long _start = clock.GetTimestamp();
     private string? _lastProblem;
 
     /// <summary>Where the client stands.</summary>
     public DhcpState State => _machine.State;
 
-    /// <summary>When it does something next by itself, since it began to run.</summary>
+    /// <summary>When it does something next by itself, since it was made.</summary>
     public TimeSpan? Due => _machine.Due;
 
+    private TimeSpan Now => clock.GetElapsedTime(_start);
+
     /// <summary>Runs until cancelled.</summary>
-    /// <exception cref="OperationCanceledException">Cancelled; the lease is kept, so that the guest gets the same address when it starts again.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; the lease is kept, so that the guest gets the same address when it starts again, see <see cref="ReleaseAsync"/>.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        var start = clock.GetTimestamp();
         var receiving = socket.ReceiveAsync(_buffer, cancellationToken);
         while (true)
         {
-            await DoAsync(() => _machine.OnTime(clock.GetElapsedTime(start)), cancellationToken);
+            await DoAsync(() => _machine.OnTime(Now), cancellationToken);
             using (var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
             {
-                var wait = _machine.Due is { } due ? due - clock.GetElapsedTime(start) : LongestWait;
+                var wait = _machine.Due is { } due ? due - Now : LongestWait;
                 var timer = Task.Delay(wait < TimeSpan.Zero ? TimeSpan.Zero : wait < LongestWait ? wait : LongestWait, clock, waiting.Token);
                 await Task.WhenAny(receiving, timer);
                 await waiting.CancelAsync();
@@ -48,13 +58,16 @@ internal sealed class DhcpClient(
                 var length = await receiving;
                 if (DhcpMessage.Decode(_buffer.AsSpan(0, length), mac.Span) is { } reply)
                 {
-                    await DoAsync(() => _machine.OnReply(reply, clock.GetElapsedTime(start)), cancellationToken);
+                    await DoAsync(() => _machine.OnReply(reply, Now), cancellationToken);
                 }
 
                 receiving = socket.ReceiveAsync(_buffer, cancellationToken);
             }
         }
     }
+
+    /// <summary>Gives the lease back, if there is one. Nobody answers that. Only after <see cref="RunAsync"/> has ended.</summary>
+    public Task ReleaseAsync(CancellationToken cancellationToken) => SendAsync(_machine.Release(), cancellationToken);
 
     /// <summary>Lets the machine take a step: first the guest learns what became of its lease, then the servers what it wants.</summary>
     private async Task DoAsync(Func<DhcpStep> take, CancellationToken cancellationToken)
@@ -63,6 +76,16 @@ internal sealed class DhcpClient(
         var step = take();
         Tell(before);
         Complain(step.Problem);
+        await SendAsync(step, cancellationToken);
+        if (step.Check is { } address)
+        {
+            var holder = await findHolder(address, cancellationToken);
+            await DoAsync(() => _machine.OnChecked(holder, Now), cancellationToken);
+        }
+    }
+
+    private async Task SendAsync(DhcpStep step, CancellationToken cancellationToken)
+    {
         if (step.Send is not { } request)
         {
             return;

@@ -14,6 +14,9 @@ internal enum DhcpState
     /// <summary>Has asked for the address that was offered.</summary>
     Requesting,
 
+    /// <summary>Has been given an address and finds out whether somebody else uses it.</summary>
+    Checking,
+
     /// <summary>Has a lease.</summary>
     Bound,
 
@@ -28,7 +31,8 @@ internal enum DhcpState
 /// <param name="Send">Request to send; null for none.</param>
 /// <param name="To">Server to send it to; null for everybody.</param>
 /// <param name="Problem">What went wrong, in words; null for nothing.</param>
-internal readonly record struct DhcpStep(DhcpRequest? Send = null, IPAddress? To = null, string? Problem = null);
+/// <param name="Check">Address to be looked for on the link; <see cref="DhcpMachine.OnChecked"/> is told the outcome. Null for none.</param>
+internal readonly record struct DhcpStep(DhcpRequest? Send = null, IPAddress? To = null, string? Problem = null, IPAddress? Check = null);
 
 /// <summary>The client's part of DHCP, without a clock and without a network: what happens goes in, what to do comes out.</summary>
 /// <remarks>Times are durations since any fixed moment, and never run backwards. Not thread-safe.</remarks>
@@ -40,6 +44,7 @@ internal sealed class DhcpMachine(Random random)
 
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan PauseAfterRefusal = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan PauseAfterConflict = TimeSpan.FromSeconds(10); // RFC 2131 §3.1, step 5
     private static readonly TimeSpan ShortestRenewalRetry = TimeSpan.FromSeconds(60);
 
     private TimeSpan _began;
@@ -92,6 +97,37 @@ internal sealed class DhcpMachine(Random random)
         };
     }
 
+    /// <summary>The address of the last <see cref="DhcpStep.Check"/> was looked for on the link (RFC 2131 §4.4.1).</summary>
+    /// <param name="holder">Hardware address of who has it; null when nobody does.</param>
+    /// <param name="now">The time.</param>
+    public DhcpStep OnChecked(string? holder, TimeSpan now)
+    {
+        var lease = _offer!;
+        if (holder is null)
+        {
+            (State, Lease, Due) = (DhcpState.Bound, lease, lease.Duration is null ? null : _leasedAt + lease.Renewal);
+            return default;
+        }
+
+        (State, Due) = (DhcpState.Init, now + PauseAfterConflict);
+        return new DhcpStep(
+            new DhcpRequest(DhcpType.Decline, _transaction, Seconds: 0) { Requested = lease.Address, Server = lease.Server },
+            Problem: $"The DHCP server lends {lease.Address}, which {holder} uses already; another address is asked for in {PauseAfterConflict.TotalSeconds:0} s.");
+    }
+
+    /// <summary>The guest needs its address no longer: gives it back (RFC 2131 §4.4.6).</summary>
+    public DhcpStep Release()
+    {
+        if (Lease is not { } lease)
+        {
+            return default;
+        }
+
+        (State, Lease, Due) = (DhcpState.Init, null, null);
+        NewTransaction();
+        return new DhcpStep(new DhcpRequest(DhcpType.Release, _transaction, Seconds: 0) { ClientAddress = lease.Address, Server = lease.Server }, lease.Server);
+    }
+
     private DhcpStep Discover(TimeSpan now, bool isFirst)
     {
         if (isFirst)
@@ -137,9 +173,15 @@ internal sealed class DhcpMachine(Random random)
         }
 
         // From the request on, not from the answer: the server's time began in between.
-        (State, Lease, _leasedAt) = (DhcpState.Bound, lease, _sentAt);
-        Due = lease.Duration is null ? null : _leasedAt + lease.Renewal;
-        return default;
+        _leasedAt = _sentAt;
+        _offer = lease;
+        if (State == DhcpState.Requesting)
+        {
+            (State, Due) = (DhcpState.Checking, null);
+            return new DhcpStep(Check: lease.Address);
+        }
+
+        return OnChecked(holder: null, _leasedAt);
     }
 
     private DhcpStep Keep(TimeSpan now)

@@ -16,11 +16,17 @@ internal enum DhcpType : byte
     /// <summary>Client: I want, or want to keep, the address.</summary>
     Request = 3,
 
+    /// <summary>Client: somebody else has the address already.</summary>
+    Decline = 4,
+
     /// <summary>Server: it is yours.</summary>
     Ack = 5,
 
     /// <summary>Server: it is not yours.</summary>
     Nak = 6,
+
+    /// <summary>Client: I need the address no longer.</summary>
+    Release = 7,
 }
 
 /// <summary>Numbers of the options that are used (RFC 2132; 121 is RFC 3442).</summary>
@@ -116,11 +122,15 @@ internal static class DhcpMessage
         var at = OptionsStart;
         Add(DhcpOption.MessageType, [(byte)request.Type]);
         Add(DhcpOption.ClientId, [Ethernet, .. mac]);
-        Add(DhcpOption.MaxSize, [MaxLength >> 8, MaxLength & 0xff]);
-        Add(DhcpOption.Wanted, WantedOptions);
-        if (hostname is { Length: > 0 and <= MaxHostname })
+        if (request.Type is DhcpType.Discover or DhcpType.Request)
         {
-            Add(DhcpOption.Hostname, Encoding.ASCII.GetBytes(hostname));
+            // Those that want no answer must not say what they want of it (RFC 2131 §4.4.1, table 5).
+            Add(DhcpOption.MaxSize, [MaxLength >> 8, MaxLength & 0xff]);
+            Add(DhcpOption.Wanted, WantedOptions);
+            if (hostname is { Length: > 0 and <= MaxHostname })
+            {
+                Add(DhcpOption.Hostname, Encoding.ASCII.GetBytes(hostname));
+            }
         }
 
         if (request.Requested is { } requested)

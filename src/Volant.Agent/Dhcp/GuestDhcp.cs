@@ -14,6 +14,8 @@ namespace Volant.Agent.Dhcp;
 /// <param name="clock">Clock of the waits.</param>
 internal sealed class GuestDhcp(IpArgument argument, string hostname, ConsoleLog console, TimeProvider clock)
 {
+    private static readonly TimeSpan ReleaseTime = TimeSpan.FromMilliseconds(500);
+
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly GuestFiles _files = new();
 
@@ -22,8 +24,9 @@ internal sealed class GuestDhcp(IpArgument argument, string hostname, ConsoleLog
 
     /// <summary>Runs until cancelled, or until it has said why it cannot.</summary>
     /// <param name="changed">Called after every change of the address.</param>
+    /// <param name="isOver">Asked at the end: whether the guest needs its address no longer, not even when it starts again.</param>
     /// <param name="cancellationToken">Ends it without an exception.</param>
-    public async Task RunAsync(Action changed, CancellationToken cancellationToken)
+    public async Task RunAsync(Action changed, Func<bool> isOver, CancellationToken cancellationToken)
     {
         try
         {
@@ -35,7 +38,17 @@ internal sealed class GuestDhcp(IpArgument argument, string hostname, ConsoleLog
 
             using var socket = new DhcpSocket(link.Name);
             var address = Convert.FromHexString(mac.Replace(":", string.Empty, StringComparison.Ordinal));
-            await new DhcpClient(socket, address, hostname, OnChanged, console, clock).RunAsync(cancellationToken);
+            var check = new AddressCheck(link.Index, address, clock);
+            var client = new DhcpClient(socket, address, hostname, check.FindHolderAsync, OnChanged, console, clock);
+            try
+            {
+                await client.RunAsync(cancellationToken);
+            }
+            catch (OperationCanceledException) when (isOver())
+            {
+                using var limit = new CancellationTokenSource(ReleaseTime, clock);
+                await client.ReleaseAsync(limit.Token);
+            }
 
             void OnChanged(DhcpLease? now, DhcpLease? before)
             {

@@ -16,15 +16,15 @@ internal sealed class PowerButton(TimeProvider clock)
     private const ushort PowerKey = 116; // KEY_POWER
     private const int Pressed = 1;
 
-    private static readonly TimeSpan DevicePoll = TimeSpan.FromMilliseconds(250);
-    private const int DevicePolls = 40;
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
-    /// <summary>Calls <paramref name="pressed"/> at each press; looks for input devices during the first ten seconds.</summary>
+    /// <summary>Calls <paramref name="pressed"/> at each press; looks for input devices during the first ten seconds, ever more seldom.</summary>
     /// <remarks>A machine may have several power buttons, so every device is opened.</remarks>
     public async Task WatchAsync(Action pressed, CancellationToken cancellationToken)
     {
         var opened = new HashSet<string>(StringComparer.Ordinal);
-        for (var i = 0; i < DevicePolls; i++)
+        for (var pause = FirstPause; pause <= LongestPause; pause *= 2)
         {
             foreach (var device in Devices())
             {
@@ -34,7 +34,7 @@ internal sealed class PowerButton(TimeProvider clock)
                 }
             }
 
-            await Task.Delay(DevicePoll, clock, cancellationToken);
+            await Task.Delay(pause, clock, cancellationToken);
         }
     }
 

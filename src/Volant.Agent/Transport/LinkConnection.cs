@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.IO.Pipelines;
+using Volant.Linux.IO;
 
 namespace Volant.Agent.Transport;
 

@@ -41,13 +41,14 @@ internal sealed partial class VolantClient
     }
 
     /// <summary>Events of all VMs; the type <c>gap</c> says that some were missed.</summary>
-    /// <param name="after">Number of the event to go on after; null for new ones only.</param>
-    /// <param name="logs">Whether log lines are among them.</param>
+    /// <param name="after">Number of the event to go on after; null for new ones only, or all that are kept when <paramref name="follow"/> is off.</param>
+    /// <param name="logs">Whether log lines are among them; only new ones can be.</param>
+    /// <param name="follow">Whether to go on with new ones.</param>
     /// <param name="say">Told about lost connections.</param>
     /// <param name="cancellationToken">Cancelled by the user.</param>
-    public IAsyncEnumerable<SseItem<string>> ReadEventsAsync(long? after, bool logs, Action<string> say, CancellationToken cancellationToken) =>
+    public IAsyncEnumerable<SseItem<string>> ReadEventsAsync(long? after, bool logs, bool follow, Action<string> say, CancellationToken cancellationToken) =>
         new EventFollower(connection, clock, say).ReadAsync(
-            $"api/v1/events/vms{(logs ? "?logs=1" : string.Empty)}", after?.ToString(CultureInfo.InvariantCulture), follow: true, () => Task.FromResult(true), cancellationToken);
+            $"api/v1/events/vms?follow={(follow ? 1 : 0)}{(logs ? "&logs=1" : string.Empty)}", after?.ToString(CultureInfo.InvariantCulture), follow, () => Task.FromResult(true), cancellationToken);
 
     /// <summary>Opens the serial console.</summary>
     public Task<WebSocketConnection> OpenConsoleAsync(string name, CancellationToken cancellationToken) => connection.UpgradeAsync($"ws/v1/vms/{name}/console", cancellationToken);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using Volant.Cli.Api;
+using Volant.Cli.Media;
 using Volant.Cli.Output;
 
 namespace Volant.Cli.Commands;
@@ -82,6 +83,24 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
         Output.Flush();
     }
 
+    /// <summary>Tells what was done to something that is gone or has no document of its own: a sentence, its name alone, or a small document.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="sentence">What was done.</param>
+    /// <param name="member">What it is now, as a member of the document.</param>
+    /// <param name="value">Whether it is so.</param>
+    public void Tell(string name, string sentence, string member, bool value)
+    {
+        Talk.Say(sentence);
+        if (IsStructured)
+        {
+            PrintItem(JsonPrinter.MakeFlag(name, member, value));
+        }
+        else if (Quiet)
+        {
+            PrintLine(name);
+        }
+    }
+
     /// <summary>Prints a document, or what <paramref name="table"/> makes of it.</summary>
     public void Print(JsonElement json, Func<TextTable> table)
     {
@@ -115,6 +134,19 @@ internal sealed class CommandRun(CommandScope scope, ParseResult parsed) : IDisp
         }
 
         return code;
+    }
+
+    /// <summary>The bytes of a file, or of standard input when it is <c>-</c>.</summary>
+    /// <exception cref="CliException">It cannot be read, or has more than <paramref name="most"/> bytes.</exception>
+    public async Task<byte[]> ReadAsync(string file, int most, CancellationToken cancellationToken)
+    {
+        if (file != "-")
+        {
+            return TextFile.ReadBytes(Path.GetFullPath(file, Host.WorkingDirectory), most);
+        }
+
+        await using var input = Host.OpenInput();
+        return await BoundedBody.TryReadAsync(input, most, cancellationToken) ?? throw CliException.Failed($"Standard input has more than {most >> 20} MiB.");
     }
 
     private VolantClient Connect()

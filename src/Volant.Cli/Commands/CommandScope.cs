@@ -92,12 +92,17 @@ internal sealed class CommandScope(CliHost host, TextWriter output, TextWriter e
     }
 
     /// <summary>How results are printed; a command's own <c>--output</c> stands before the one of all.</summary>
-    public OutputFormat FormatOf(ParseResult parsed) => (OwnOutput(parsed) ?? parsed.GetValue(OutputOption)) switch
+    public OutputFormat FormatOf(ParseResult parsed) => FormatOf(OwnOutput(parsed) ?? parsed.GetValue(OutputOption));
+
+    private static OutputFormat FormatOf(string? word) => word switch
     {
         "json" => OutputFormat.Json,
         "yaml" => OutputFormat.Yaml,
         _ => OutputFormat.Table,
     };
+
+    /// <summary>The same for a command line that cannot be parsed: as far as it can be told.</summary>
+    public OutputFormat RequestedFormat(ParseResult parsed) => parsed.GetResult(OutputOption)?.Tokens is [{ Value: var word }] ? FormatOf(word) : OutputFormat.Table;
 
     /// <summary>A setting from its option, else from its variable; null when neither says anything.</summary>
     public string? Setting(ParseResult parsed, Option<string?> option, string variable) =>

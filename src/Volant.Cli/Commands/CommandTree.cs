@@ -11,6 +11,9 @@ internal static class CommandTree
 {
     private const int HelpWidth = 100;
 
+    /// <summary>Words that have verbs below them.</summary>
+    public static IReadOnlyList<string> Nouns { get; } = ["vms", "deployments", "plugins", "system"];
+
     /// <summary>Builds the tree for one command line; a noun that the line does not hold gets no verbs, which saves start-up time.</summary>
     public static RootCommand Build(CommandScope scope, IReadOnlyList<string> args)
     {

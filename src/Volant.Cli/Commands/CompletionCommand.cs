@@ -13,7 +13,7 @@ internal static class CompletionCommand
             while IFS= read -r line; do
                 COMPREPLY+=("$line")
             done < <("${COMP_WORDS[0]}" "[suggest:${COMP_POINT}]" "${COMP_LINE}" 2>/dev/null)
-            [ ${#COMPREPLY[@]} -gt 0 ] || [[ $word == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            [ ${#COMPREPLY[@]} -gt 0 ] || [[ $word == -* ]] || { compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); }
         }
         complete -F _volar volar
 
@@ -23,8 +23,9 @@ internal static class CompletionCommand
         #compdef volar
         # zsh completion of volar: source <(volar completion zsh)
         _volar() {
+            local line="${(j: :)words[1,CURRENT]}"
             local -a words_found
-            words_found=("${(@f)$(volar "[suggest:$CURSOR]" "$BUFFER" 2>/dev/null)}")
+            words_found=("${(@f)$(volar "[suggest:${#line}]" "$line" 2>/dev/null)}")
             if [[ -n "${words_found[1]}" ]]; then
                 compadd -a words_found
             else
@@ -37,7 +38,16 @@ internal static class CompletionCommand
 
     private const string Fish = """
         # fish completion of volar: volar completion fish | source
-        complete -c volar -a '(volar "[suggest:"(commandline -C)"]" (commandline -b) 2>/dev/null)'
+        function __volar_complete
+            set -l line (commandline -cp)
+            set -l found (volar "[suggest:"(string length -- "$line")"]" "$line" 2>/dev/null)
+            if test (count $found) -gt 0
+                printf '%s\n' $found
+            else if not string match -q -- '-*' (commandline -ct)
+                __fish_complete_path (commandline -ct)
+            end
+        end
+        complete -c volar -f -a '(__volar_complete)'
 
         """;
 

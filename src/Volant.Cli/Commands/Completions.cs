@@ -30,9 +30,9 @@ internal static class Completions
         var before = words.Skip(1).SkipLast(1).ToArray();
         var parsed = CommandTree.Build(scope, before).Parse(before, new ParserConfiguration { ResponseFileTokenReplacer = null });
         var command = parsed.CommandResult.Command;
-        var option = before.Length > 0 ? Options(parsed).FirstOrDefault(each => !IsSwitch(each) && (each.Name == before[^1] || each.Aliases.Contains(before[^1]))) : null;
+        var option = before.Length > 0 ? Symbols.OptionsOf(parsed).FirstOrDefault(each => !IsSwitch(each) && (each.Name == before[^1] || each.Aliases.Contains(before[^1]))) : null;
         var found = option is not null ? await ValuesAsync(option, scope, parsed, cancellationToken)
-            : current.StartsWith('-') ? Options(parsed).Where(each => !each.Hidden).Select(each => each.Name)
+            : current.StartsWith('-') ? Symbols.OptionsOf(parsed).Where(each => !each.Hidden).Select(each => each.Name)
             : command.Subcommands.Count > 0 ? command.Subcommands.Select(each => each.Name)
             : await ArgumentsAsync(command, scope, parsed, cancellationToken);
         Print(scope.Output, found.Where(word => word.StartsWith(current, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
@@ -56,13 +56,6 @@ internal static class Completions
         }
 
         return words;
-    }
-
-    /// <summary>Those of the command, and those of its parents that hold for it.</summary>
-    private static IEnumerable<Option> Options(ParseResult parsed)
-    {
-        var command = parsed.CommandResult.Command;
-        return command.Options.Concat(parsed.RootCommandResult.Command.Options.Where(option => option.Recursive || command is RootCommand));
     }
 
     private static bool IsSwitch(Option option) => option.Arity.MaximumNumberOfValues == 0 || option.ValueType == typeof(bool);

@@ -10,8 +10,6 @@ namespace Volant.Cli.Commands;
 /// <summary>The verbs of <c>volar deployments</c>.</summary>
 internal static class DeploymentCommands
 {
-    private const int MaxConfigBytes = 1024 * 1024;
-
     /// <summary>Makes them.</summary>
     public static IEnumerable<Command> Create(CommandScope scope) => [CreateCreate(scope), CreateList(scope), CreateGet(scope), CreateScale(scope), CreateDelete(scope)];
 
@@ -41,9 +39,7 @@ internal static class DeploymentCommands
             ["volar deployments create web --config web.json --replicas 3"],
             async (parsed, run, cancellationToken) =>
             {
-                var path = Path.GetFullPath(parsed.GetRequiredValue(config)!, run.Host.WorkingDirectory);
-                var origin = DocumentOrigin.InDirectory(Path.GetDirectoryName(path) ?? "/");
-                var read = JsonDocuments.ReadConfig(path, TextFile.ReadBytes(path, MaxConfigBytes), origin);
+                var (read, origin) = JsonDocuments.ReadConfigFile(parsed.GetRequiredValue(config)!, run.Host.WorkingDirectory);
                 await using var uploads = new MediaUploads(run.Client, run.Talk, origin);
                 var request = new CreateDeploymentRequest
                 {
@@ -136,7 +132,7 @@ internal static class DeploymentCommands
                 var deployment = parsed.GetRequiredValue(name);
                 using var elapsed = run.Talk.Elapsed(() => $"Deleting deployment '{deployment}':");
                 await run.Client.DeleteDeploymentAsync(deployment, cancellationToken);
-                run.Talk.Say($"Deleted deployment '{deployment}'.");
+                run.Tell(deployment, $"Deleted deployment '{deployment}'.", "deleted", value: true);
                 return ExitCodes.Ok;
             });
     }

@@ -13,12 +13,6 @@ internal static class EventsCommand
 {
     private const string Gap = "gap";
 
-    /// <summary>How long volantd may take between two events that it holds already.</summary>
-    private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(1);
-
-    /// <summary>How long it may take to the first one.</summary>
-    private static readonly TimeSpan Start = TimeSpan.FromSeconds(3);
-
     /// <summary>Makes the command.</summary>
     public static Command Create(CommandScope scope)
     {
@@ -26,36 +20,24 @@ internal static class EventsCommand
         var vm = Symbols.Text("--vm", "NAME", "Only events of this VM");
         var type = Symbols.Repeated("--type", "TYPE", "Only events of this type, such as VM_CRASHED");
         var after = Symbols.Number("--after", "N", "Go on after this event; 0 for all that volantd holds", 0L, long.MaxValue);
-        var logs = new Option<bool>("--logs") { Description = "Log lines of the workloads, too (VM_LOG)" };
+        var logs = new Option<bool>("--logs") { Description = "Log lines of the workloads, too (VM_LOG); only with --follow" };
         return scope.Define(
             "events",
-            "Print events of VMs: those that volantd holds, or with --follow new ones as they happen.",
+            "Print events of VMs: those that volantd holds, and then end; or with --follow new ones as they happen.",
             [follow, vm, type, after, logs],
             ["volar events --follow", "volar events --vm web --output json", "volar events --follow --type VM_CRASHED --after 0"],
             async (parsed, run, cancellationToken) =>
             {
                 var follows = parsed.GetValue(follow);
                 var types = parsed.GetValue(type) ?? [];
-                var start = parsed.GetValue(after) ?? (follows ? null : 0L);
-
-                // The stream itself does not say where the held events end: they end where none comes for a while.
-                using var quiet = new CancellationTokenSource(follows ? Timeout.InfiniteTimeSpan : Start, run.Host.Clock);
-                using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, quiet.Token);
-                try
+                if (parsed.GetValue(logs) && !follows)
                 {
-                    await foreach (var item in run.Client.ReadEventsAsync(start, parsed.GetValue(logs), run.Talk.Warn, over.Token))
-                    {
-                        if (!follows)
-                        {
-                            quiet.CancelAfter(Quiet);
-                        }
-
-                        Print(run, item, parsed.GetValue(vm), types);
-                    }
+                    throw CliException.Usage("--logs needs --follow: volantd keeps no log lines among the events; 'volar vms logs NAME' shows those of one VM.");
                 }
-                catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+
+                await foreach (var item in run.Client.ReadEventsAsync(parsed.GetValue(after), parsed.GetValue(logs), follows, run.Talk.Warn, cancellationToken))
                 {
-                    // Everything that is held was printed.
+                    Print(run, item, parsed.GetValue(vm), types);
                 }
 
                 return ExitCodes.Ok;

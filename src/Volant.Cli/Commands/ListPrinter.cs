@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Volant.Cli.Api;
 using Volant.Cli.Output;
 
@@ -92,7 +91,7 @@ internal sealed class ListPrinter<T>(CommandRun run, Func<T, string> nameOf, Fun
 
             foreach (var name in gone)
             {
-                run.PrintItem(JsonPrinter.Make(json => WriteGone(json, name)));
+                run.PrintItem(JsonPrinter.MakeFlag(name, "deleted", value: true));
             }
         }
         else if (run.Quiet)
@@ -123,13 +122,5 @@ internal sealed class ListPrinter<T>(CommandRun run, Func<T, string> nameOf, Fun
             run.Talk.Progress(e.Message);
             return last;
         }
-    }
-
-    private static void WriteGone(Utf8JsonWriter json, string name)
-    {
-        json.WriteStartObject();
-        json.WriteString("name", name);
-        json.WriteBoolean("deleted", true);
-        json.WriteEndObject();
     }
 }

@@ -17,7 +17,7 @@ internal static class PluginsEnableCommands
         return scope.Define(verb, description, [names], [$"volar plugins {verb} hello"], (parsed, run, cancellationToken) => run.ForEachAsync(parsed.GetRequiredValue(names), async name =>
         {
             await run.Client.SetPluginEnabledAsync(name, enabled, cancellationToken);
-            run.Talk.Say($"{(enabled ? "Enabled" : "Disabled")} plugin '{name}'.");
+            run.Tell(name, $"{(enabled ? "Enabled" : "Disabled")} plugin '{name}'.", "enabled", enabled);
         }));
     }
 }

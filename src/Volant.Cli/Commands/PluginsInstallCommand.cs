@@ -72,7 +72,7 @@ internal static class PluginsInstallCommand
             throw CliException.Usage($"'{path}' is a directory; name the manifest in it.");
         }
 
-        var origin = DocumentOrigin.InDirectory(Path.GetDirectoryName(path) ?? "/");
+        var origin = DocumentOrigin.OfFile(path);
         return (JsonDocuments.ReadManifest(path, TextFile.ReadBytes(path, ManifestReader.MaxBytes), origin), origin);
     }
 

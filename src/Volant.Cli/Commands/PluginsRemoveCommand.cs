@@ -18,7 +18,7 @@ internal static class PluginsRemoveCommand
             {
                 var plugin = parsed.GetRequiredValue(name);
                 await run.Client.RemovePluginAsync(plugin, cancellationToken);
-                run.Talk.Say($"Removed plugin '{plugin}'.");
+                run.Tell(plugin, $"Removed plugin '{plugin}'.", "deleted", value: true);
                 return ExitCodes.Ok;
             });
     }

@@ -126,6 +126,13 @@ internal static class Symbols
     /// <summary><c>--watch</c>.</summary>
     public static Option<bool> Watch() => new("--watch") { Description = "Go on showing changes until Ctrl-C" };
 
+    /// <summary>Options that may stand here: those of the command, and those of the program that hold for all.</summary>
+    public static IEnumerable<Option> OptionsOf(ParseResult parsed)
+    {
+        var command = parsed.CommandResult.Command;
+        return command is RootCommand ? command.Options : command.Options.Concat(parsed.RootCommandResult.Command.Options.Where(option => option.Recursive));
+    }
+
     /// <summary>How long to wait; null when <c>--wait</c> is not given.</summary>
     /// <exception cref="CliException"><c>--timeout</c> without <c>--wait</c>.</exception>
     public static TimeSpan? WaitOf(ParseResult parsed, Option<bool> wait, Option<int?> timeout)

@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Volant.Cli.Api;
-using Volant.Cli.Media;
 using Volant.Cli.OpenApi;
 using Volant.Cli.Output;
 
@@ -84,17 +83,10 @@ internal static class VmsCallCommands
             throw run.Client.Refusal(reply);
         }
 
-        if (Problems.IsJson(reply.MediaType))
+        // People read JSON indented; a program asks for a format.
+        if (Problems.IsJson(reply.MediaType) && TryParse(reply.Body) is { } json)
         {
-            try
-            {
-                // People read JSON indented; a program asks for a format.
-                JsonPrinter.Write(run.Output, JsonElement.Parse(reply.Body), run.Format);
-            }
-            catch (JsonException)
-            {
-                run.Output.Write(Encoding.UTF8.GetString(reply.Body));
-            }
+            JsonPrinter.Write(run.Output, json, run.Format);
         }
         else if (run.Host.OutputIsTerminal)
         {
@@ -118,6 +110,19 @@ internal static class VmsCallCommands
         return ExitCodes.Failed;
     }
 
+    /// <summary>Null when it is not what its type says.</summary>
+    private static JsonElement? TryParse(byte[] body)
+    {
+        try
+        {
+            return JsonElement.Parse(body);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
     private static async Task<byte[]?> ReadBodyAsync(CommandRun run, string? text, string? file, CancellationToken cancellationToken)
     {
         if (text is not null && file is not null)
@@ -125,15 +130,9 @@ internal static class VmsCallCommands
             throw CliException.Usage("Give the body once: --body or --body-file.");
         }
 
-        if (file == "-")
-        {
-            await using var input = run.Host.OpenInput();
-            return await BoundedBody.TryReadAsync(input, MaxBodyBytes, cancellationToken) ?? throw CliException.Failed($"Standard input has more than {MaxBodyBytes >> 20} MiB.");
-        }
-
         if (file is not null)
         {
-            return TextFile.ReadBytes(Path.GetFullPath(file, run.Host.WorkingDirectory), MaxBodyBytes);
+            return await run.ReadAsync(file, MaxBodyBytes, cancellationToken);
         }
 
         if (text is null)

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
-using Volant.Cli.Api;
 using Volant.Cli.Media;
 using Volant.Cli.Output;
 
@@ -11,8 +10,6 @@ namespace Volant.Cli.Commands;
 /// <summary><c>volar vms config get</c>, <c>set</c> and <c>history</c>.</summary>
 internal static class VmsConfigCommands
 {
-    private const int MaxConfigBytes = 1024 * 1024;
-
     /// <summary>Makes them.</summary>
     public static IEnumerable<Command> Create(CommandScope scope) => [CreateGet(scope), CreateSet(scope), CreateHistory(scope)];
 
@@ -52,14 +49,17 @@ internal static class VmsConfigCommands
         var version = Symbols.Number("--if-version", "N", "Only when this is the current version", 1, int.MaxValue);
         return scope.Define(
             "set",
-            "Change the configuration of a VM. Members that are absent stay, null clears one; it takes effect at the next start.",
+            "Change the configuration of a VM. Members that are absent stay, null clears one; local boot media are uploaded. It takes effect at the next start.",
             [name, file, version],
             ["volar vms config set web --file web.json", "volar vms config set web --file - --if-version 3"],
             async (parsed, run, cancellationToken) =>
             {
                 var vm = parsed.GetRequiredValue(name);
-                var patch = await ReadAsync(run, parsed.GetRequiredValue(file)!, cancellationToken);
-                var changed = await run.Client.PatchConfigAsync(vm, patch, parsed.GetValue(version), cancellationToken);
+                var from = parsed.GetRequiredValue(file)!;
+                var origin = from == "-" ? DocumentOrigin.InDirectory(run.Host.WorkingDirectory) : DocumentOrigin.OfFile(Path.GetFullPath(from, run.Host.WorkingDirectory));
+                await using var uploads = new MediaUploads(run.Client, run.Talk, origin);
+                var patch = await ConfigPatch.UploadAsync(from, await ReadAsync(run, from, cancellationToken), origin, uploads, cancellationToken);
+                var changed = await run.Client.PatchConfigAsync(vm, Encoding.UTF8.GetBytes(patch.GetRawText()), parsed.GetValue(version), cancellationToken);
                 run.Talk.Say(string.Create(CultureInfo.InvariantCulture, $"VM '{vm}' has version {changed.Value.Version} of its configuration; it takes effect at the next start: 'volar vms restart {vm}'."));
                 if (run.IsStructured)
                 {
@@ -99,22 +99,12 @@ internal static class VmsConfigCommands
             });
     }
 
-    private static async Task<byte[]> ReadAsync(CommandRun run, string file, CancellationToken cancellationToken)
+    private static async Task<JsonElement> ReadAsync(CommandRun run, string file, CancellationToken cancellationToken)
     {
-        byte[] json;
-        if (file == "-")
-        {
-            await using var input = run.Host.OpenInput();
-            json = await BoundedBody.TryReadAsync(input, MaxConfigBytes, cancellationToken) ?? throw CliException.Failed("Standard input has more than 1 MiB.");
-        }
-        else
-        {
-            json = TextFile.ReadBytes(Path.GetFullPath(file, run.Host.WorkingDirectory), MaxConfigBytes);
-        }
-
+        var json = await run.ReadAsync(file, JsonDocuments.MaxConfigBytes, cancellationToken);
         try
         {
-            return JsonElement.Parse(json).ValueKind == JsonValueKind.Object ? json : throw CliException.Failed($"'{file}' holds no JSON object.");
+            return JsonElement.Parse(JsonDocuments.WithoutMark(json)) is { ValueKind: JsonValueKind.Object } patch ? patch : throw CliException.Failed($"'{file}' holds no JSON object.");
         }
         catch (JsonException e)
         {

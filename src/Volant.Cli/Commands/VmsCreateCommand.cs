@@ -9,8 +9,6 @@ namespace Volant.Cli.Commands;
 /// <summary><c>volar vms create</c>: makes the request from options and a configuration file; options win.</summary>
 internal sealed class VmsCreateCommand
 {
-    private const int MaxConfigBytes = 1024 * 1024;
-
     private readonly Argument<string> _name = Symbols.VmName("Name of the new VM");
     private readonly Option<string?> _plugin = Symbols.Plugin("Plugin to make it from; may stand in --config");
     private readonly Option<string?> _runtime = Symbols.Text("--runtime", "RUNTIME", "Runtime family in place of the plugin's");
@@ -84,14 +82,7 @@ internal sealed class VmsCreateCommand
     /// <summary>The configuration file with the options on top; null when neither says anything.</summary>
     private VmConfig? ReadConfig(ParseResult parsed, string workingDirectory)
     {
-        VmConfig? config = null;
-        if (parsed.GetValue(_config) is { } file)
-        {
-            var path = Path.GetFullPath(file, workingDirectory);
-            var origin = DocumentOrigin.InDirectory(Path.GetDirectoryName(path) ?? "/");
-            config = JsonDocuments.ReadConfig(path, TextFile.ReadBytes(path, MaxConfigBytes), origin);
-        }
-
+        var config = parsed.GetValue(_config) is { } file ? JsonDocuments.ReadConfigFile(file, workingDirectory).Config : null;
         if (parsed.GetValue(_kernel) is { } kernel)
         {
             config = (config ?? new VmConfig()) with { KernelOverride = kernel };

@@ -20,11 +20,11 @@ internal static class VmsDeleteCommand
                 try
                 {
                     await run.Client.DeleteVmAsync(name, cancellationToken);
-                    run.Talk.Say($"Deleted VM '{name}'.");
+                    run.Tell(name, $"Deleted VM '{name}'.", "deleted", value: true);
                 }
                 catch (CliException e) when (e.IsNotFound && parsed.GetValue(ignore))
                 {
-                    run.Talk.Say($"There is no VM '{name}'.");
+                    run.Tell(name, $"There is no VM '{name}'.", "deleted", value: true);
                 }
             }));
     }

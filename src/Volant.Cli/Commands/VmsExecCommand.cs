@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Volant.Cli.Guests;
 using Volant.Contracts.Api;
 
@@ -25,14 +26,19 @@ internal sealed class VmsExecCommand
 
     private Command Define(CommandScope scope) => scope.Define(
         "exec",
-        "Run a command in a VM; its exit code is passed on. With --output json it is waited for, and its result printed.",
+        "Run a command in a VM; its exit code is passed on. With --output json (before NAME) it is waited for, and its result printed.",
         [_name, _command, _interactive, _tty, _env, _workdir, _user, _timeout],
-        ["volar vms exec web -- ls -la /", "volar vms exec -it web /bin/sh", "volar vms exec -i web -- tar x -C /srv"],
+        ["volar vms exec web ls -la /", "volar vms exec -it web /bin/sh", "volar vms exec --output json web uname -a"],
         RunAsync);
 
     private async Task<int> RunAsync(ParseResult parsed, CommandRun run, CancellationToken cancellationToken)
     {
         var name = parsed.GetRequiredValue(_name);
+        if (parsed.GetRequiredValue(_command) is [['-', ..] word, ..] && parsed.Tokens.All(token => token.Type != TokenType.DoubleDash))
+        {
+            throw CliException.Usage($"'{word}' stands where the command begins; options of exec go before the VM's name: volar vms exec {word} ... {name} COMMAND. A command that starts with a dash goes behind '--'.");
+        }
+
         var (interactive, tty) = (parsed.GetValue(_interactive), parsed.GetValue(_tty));
         if (tty && run.IsStructured)
         {

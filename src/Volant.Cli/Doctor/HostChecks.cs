@@ -1,6 +1,7 @@
 using System.Globalization;
 using Volant.Cli.Api;
 using Volant.Cli.Output;
+using Volant.Linux.Kernel;
 
 namespace Volant.Cli.Doctor;
 
@@ -11,6 +12,7 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
 {
     private const long LeastDisk = 1L << 30;
     private const long GoodDisk = 5L << 30;
+    private const string Firmware = "enable virtualisation in the firmware (or nested virtualisation of the VM that this is) and load the module: modprobe kvm_intel or kvm_amd";
 
     private static readonly string[] Hypervisors = ["qemu-system-x86_64", "qemu-system-aarch64", "cloud-hypervisor"];
     private static readonly string[] ProgramDirectories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -23,13 +25,15 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
         var device = At("/dev/kvm");
         if (!File.Exists(device))
         {
-            return new Check("kvm", CheckResult.Warning, "/dev/kvm is not there: guests are emulated, which is many times slower.", "enable virtualisation in the firmware (or nested virtualisation of the VM that this is) and load the module: modprobe kvm_intel or kvm_amd");
+            return new Check("kvm", CheckResult.Warning, "/dev/kvm is not there: guests are emulated, which is many times slower.", Firmware);
         }
 
         try
         {
             using var opened = File.OpenHandle(device, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
-            return new Check("kvm", CheckResult.Ok, "/dev/kvm is usable.");
+            return CpuFeatures.HaveVirtualisation(File.ReadAllText(At("/proc/cpuinfo")))
+                ? new Check("kvm", CheckResult.Ok, "/dev/kvm is usable.")
+                : new Check("kvm", CheckResult.Warning, "/dev/kvm is there, but the processor offers no virtualisation (no vmx or svm in /proc/cpuinfo): guests are emulated, which is many times slower.", Firmware);
         }
         catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {

@@ -29,7 +29,8 @@ internal sealed class TarPacker : HttpContent
     /// <inheritdoc/>
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
-        await using var tar = new TarWriter(stream, TarEntryFormat.Pax, leaveOpen: true);
+        // Not pax: the reader of .NET, which the agent has, refuses pax records with a line break, which a name may hold.
+        await using var tar = new TarWriter(stream, TarEntryFormat.Gnu, leaveOpen: true);
         await PackAsync(tar, _directory, "./", cancellationToken);
     }
 

@@ -84,7 +84,7 @@ internal sealed class FledgeProgram(CliHost host)
         using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
         if (process is null)
         {
-            return ProcessWait.TryReap(pid, out _) ?? new ProcessExit(pid, null, null);
+            return ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null);
         }
 
         await using var stop = cancellationToken.Register(() => process.Signal(Interrupt));

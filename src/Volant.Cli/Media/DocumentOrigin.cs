@@ -22,6 +22,9 @@ internal sealed class DocumentOrigin
     /// <summary>A document in this directory (absolute).</summary>
     public static DocumentOrigin InDirectory(string directory) => new(directory, url: null);
 
+    /// <summary>A document in this file (absolute).</summary>
+    public static DocumentOrigin OfFile(string path) => InDirectory(Path.GetDirectoryName(path) ?? "/");
+
     /// <summary>A document fetched from this URL.</summary>
     public static DocumentOrigin FetchedFrom(Uri url) => new(directory: null, url);
 

@@ -32,6 +32,18 @@ internal static class JsonDocuments
         return faults.Count == 0 ? manifest : throw CliException.Invalid($"The manifest {name}", faults);
     }
 
+    /// <summary>Largest configuration that is read, in bytes; volantd takes no more (contract §1).</summary>
+    public const int MaxConfigBytes = 1024 * 1024;
+
+    /// <summary>Reads the VM configuration in a file, which may be relative to a directory.</summary>
+    /// <exception cref="CliException">It cannot be read, is not JSON, or names an unknown member or a file that cannot be read.</exception>
+    public static (VmConfig Config, DocumentOrigin Origin) ReadConfigFile(string file, string directory)
+    {
+        var path = Path.GetFullPath(file, directory);
+        var origin = DocumentOrigin.OfFile(path);
+        return (ReadConfig(path, TextFile.ReadBytes(path, MaxConfigBytes), origin), origin);
+    }
+
     /// <summary>Reads a VM configuration; the daemon checks the values.</summary>
     /// <exception cref="CliException">It is not JSON, or names an unknown member or a file that cannot be read.</exception>
     public static VmConfig ReadConfig(string name, ReadOnlySpan<byte> json, DocumentOrigin origin)
@@ -71,12 +83,14 @@ internal static class JsonDocuments
         CloudInit = origin.Inline(manifest.CloudInit, $"{prefix}cloud_init", faults),
     };
 
+    /// <summary>Without the byte order mark that editors on other systems put in front.</summary>
+    public static ReadOnlySpan<byte> WithoutMark(ReadOnlySpan<byte> text) => text.StartsWith("\uFEFF"u8) ? text[3..] : text;
+
     private static T Deserialise<T>(string name, ReadOnlySpan<byte> json, JsonTypeInfo<T> type)
     {
         try
         {
-            // Editors on other systems put a byte order mark in front.
-            return JsonSerializer.Deserialize(json.StartsWith("\uFEFF"u8) ? json[3..] : json, type) ?? throw CliException.Failed($"{name} holds 'null' where a JSON object was due.");
+            return JsonSerializer.Deserialize(WithoutMark(json), type) ?? throw CliException.Failed($"{name} holds 'null' where a JSON object was due.");
         }
         catch (JsonException e)
         {

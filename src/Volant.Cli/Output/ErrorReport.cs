@@ -15,7 +15,9 @@ internal static class ErrorReport
         }
 
         error.WriteLine($"Error: {TerminalText.Clean(failure.Message)}");
-        foreach (var field in failure.Fields)
+
+        // The daemon's sentence often says the same already.
+        foreach (var field in failure.Fields.Where(field => !failure.Message.Contains($"{field.Path} {field.Message}", StringComparison.Ordinal)))
         {
             error.WriteLine($"  {TerminalText.Clean(field.Path)}: {TerminalText.Clean(field.Message)}");
         }

@@ -8,7 +8,7 @@ namespace Volant.Cli.Output;
 /// <summary>Prints JSON of the API, members and numbers as they came: indented, as YAML, or as one line.</summary>
 internal static class JsonPrinter
 {
-    // Relaxed: text stays readable; control characters are escaped all the same.
+    // Relaxed: text stays readable; control characters are escaped all the same, what else could drive a terminal by us.
     private static readonly JsonWriterOptions Indented = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private static readonly JsonWriterOptions OneLine = Indented with { Indented = false };
@@ -43,6 +43,15 @@ internal static class JsonPrinter
     /// <summary>The JSON that <paramref name="write"/> writes, as a value.</summary>
     public static JsonElement Make(Action<Utf8JsonWriter> write) => JsonElement.Parse(Bytes(write, OneLine).Span);
 
+    /// <summary>A name and one fact about it.</summary>
+    public static JsonElement MakeFlag(string name, string member, bool value) => Make(json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("name", name);
+        json.WriteBoolean(member, value);
+        json.WriteEndObject();
+    });
+
     /// <summary>Several values as one array.</summary>
     public static JsonElement MakeArray(IEnumerable<JsonElement> values) => Make(json =>
     {
@@ -55,7 +64,7 @@ internal static class JsonPrinter
         json.WriteEndArray();
     });
 
-    private static string Text(Action<Utf8JsonWriter> write, JsonWriterOptions options) => Encoding.UTF8.GetString(Bytes(write, options).Span);
+    private static string Text(Action<Utf8JsonWriter> write, JsonWriterOptions options) => TerminalText.EscapeHostile(Encoding.UTF8.GetString(Bytes(write, options).Span));
 
     private static ReadOnlyMemory<byte> Bytes(Action<Utf8JsonWriter> write, JsonWriterOptions options)
     {

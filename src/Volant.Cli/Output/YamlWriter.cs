@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -98,19 +97,6 @@ internal static class YamlWriter
             ? text
             : $"\"{Escape(text)}\"";
 
-    private static string Escape(string text)
-    {
-        var escaped = new StringBuilder(JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(text));
-        for (var i = 0; i < escaped.Length; i++)
-        {
-            // Beyond JSON's own: what YAML does not allow in a line, or what could drive a terminal.
-            if (TerminalText.IsHostile(escaped[i]) || escaped[i] is '\ufeff')
-            {
-                var code = ((int)escaped[i]).ToString("x4", System.Globalization.CultureInfo.InvariantCulture);
-                escaped.Remove(i, 1).Insert(i, "\\u" + code);
-            }
-        }
-
-        return escaped.ToString();
-    }
+    /// <summary>Beyond JSON's own: what YAML does not allow in a line, or what could drive a terminal.</summary>
+    private static string Escape(string text) => TerminalText.EscapeHostile(JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(text));
 }

@@ -14,6 +14,12 @@ public static class GuestModules
     /// <summary>File systems of root disks, and what they look up by name without saying so in <c>modules.dep</c>. Loaded when a root disk needs them.</summary>
     public static IReadOnlyList<string> RootFileSystems { get; } = ["crc32c_generic", "crc32c_intel", "ext4", "xfs", "btrfs", "squashfs", "overlay"];
 
-    /// <summary>All that travels with a kernel.</summary>
-    public static IReadOnlyList<string> Packed { get; } = [.. Essential, .. RootFileSystems];
+    /// <summary>What a guest with a root disk may need.</summary>
+    public static IReadOnlyList<string> All { get; } = [.. Essential, .. RootFileSystems];
+
+    /// <summary>Where the modules of a kernel are looked for, the best place first: each is an initramfs segment that is complete by itself.</summary>
+    /// <param name="kernel">Path of the kernel.</param>
+    /// <param name="hasRootDisk">Whether the guest boots from a disk; the file systems for that are ten times as large as all the rest.</param>
+    public static IReadOnlyList<string> SegmentsOf(string kernel, bool hasRootDisk) =>
+        hasRootDisk ? [$"{kernel}.disks.cpio", $"{kernel}.modules.cpio"] : [$"{kernel}.modules.cpio"];
 }

@@ -13,6 +13,8 @@ namespace Volant.Daemon.Api;
 /// <remarks>Source: WHATWG HTML, section 9.2 (server-sent events).</remarks>
 internal static class EventEndpoints
 {
+    private const int PageSize = 500;
+
     private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(15);
 
     public static void MapEvents(this IEndpointRouteBuilder routes) =>
@@ -20,21 +22,27 @@ internal static class EventEndpoints
             .WithDescription(
                 "Server-sent events: `id` is the number of the event, `event` its type, `data` a VMEvent. Send the last number as Last-Event-ID to resume: every later event follows. " +
                 "When that number is not known any more the first event is `gap`: read the state anew, and go on from its `id`. A comment is sent every 15 s. A client that falls 1,024 events behind is cut off and should resume. " +
-                "`logs=1` adds every new line of every workload as VM_LOG; these have no id, and nobody can resume after one.")
+                "`logs=1` adds every new line of every workload as VM_LOG; these have no id, and nobody can resume after one. " +
+                "`follow=0` sends the events that are kept after Last-Event-ID, all of them without one, and ends; log lines are not kept.")
             .Produces<VmEvent>(200, "text/event-stream").ProducesProblem(400);
 
-    private static async Task StreamAsync(HttpContext context, string? logs, EventBus bus, LogHub hub, TimeProvider clock, IHostApplicationLifetime lifetime)
+    private static async Task StreamAsync(HttpContext context, string? logs, string? follow, EventBus bus, VolantStore store, LogHub hub, TimeProvider clock, IHostApplicationLifetime lifetime)
     {
-        var faults = new QueryFaults();
-        var withLogs = faults.Switch("logs", logs);
-        faults.Reject();
+        var (withLogs, follows) = ParseQuery(logs, follow);
+        var place = ParsePlace(context.Request);
+        context.Response.ContentType = "text/event-stream";
+        context.Response.Headers.CacheControl = "no-store";
+        if (!follows)
+        {
+            await SendKeptAsync(context, store, place ?? 0);
+            return;
+        }
+
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
-        var subscription = bus.Open(ParsePlace(context.Request), stop.Token);
+        var subscription = bus.Open(place, stop.Token);
         var source = withLogs ? EventMerge.MergeAsync(subscription.Events, hub.SubscribeAllAsync(stop.Token), stop.Token) : subscription.Events;
         var events = source.GetAsyncEnumerator(stop.Token);
         var next = Task.FromResult(false);
-        context.Response.ContentType = "text/event-stream";
-        context.Response.Headers.CacheControl = "no-store";
         try
         {
             await context.Response.WriteAsync(subscription.Missed ? Gap(subscription.After) : ": connected\n\n", stop.Token);
@@ -75,6 +83,41 @@ internal static class EventEndpoints
             await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await events.DisposeAsync();
         }
+    }
+
+    /// <summary>Sends what is kept now; a place that is not kept, at first or because the reader was slow, is a gap and the end.</summary>
+    private static async Task SendKeptAsync(HttpContext context, VolantStore store, long after)
+    {
+        var newest = store.LastSequence();
+        while (after != newest)
+        {
+            if (after > newest || store.ListEvents(after, newest, PageSize) is not { } page)
+            {
+                await context.Response.WriteAsync(Gap(newest), context.RequestAborted);
+                return;
+            }
+
+            foreach (var kept in page)
+            {
+                await context.Response.WriteAsync(Frame(kept), context.RequestAborted);
+            }
+
+            after = page is [.., var last] ? last.Sequence : newest;
+        }
+    }
+
+    private static (bool WithLogs, bool Follows) ParseQuery(string? logs, string? follow)
+    {
+        var faults = new QueryFaults();
+        var withLogs = faults.Switch("logs", logs);
+        var follows = string.IsNullOrEmpty(follow) || faults.Switch("follow", follow);
+        if (withLogs && !follows)
+        {
+            faults.Add("logs", "needs follow=1: log lines are not kept among the events");
+        }
+
+        faults.Reject();
+        return (withLogs, follows);
     }
 
     private static long? ParsePlace(HttpRequest request)

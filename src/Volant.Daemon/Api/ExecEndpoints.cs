@@ -74,7 +74,7 @@ internal sealed class ExecSession(GuestClient guest, string name, WebSocket sock
         {
             var request = await _request.Task.WaitAsync(RequestLimit, clock, either.Token);
             var first = ExecFrames.Encode(ExecFrames.Control, JsonSerializer.SerializeToUtf8Bytes(request, ContractsJson.Readable.ExecRequest));
-            var stream = await GuestStream.OpenAsync(guest, name, "v1/agent/exec/stream", first, patience, clock, either.Token);
+            var stream = await GuestStream.OpenAsync(guest, name, "v1/agent/exec/stream", first, patience, either.Token);
             _stream.TrySetResult(stream);
             end = await CarryAsync(stream, sender, either.Token);
         }
@@ -146,7 +146,7 @@ internal sealed class ExecSession(GuestClient guest, string name, WebSocket sock
         _stream.TrySetResult(null);
         if (await _stream.Task is { } stream)
         {
-            await stream.DisposeAsync();
+            stream.Dispose();
         }
 
         _fault.Dispose();

@@ -18,7 +18,7 @@ internal static class OpenApiDetails
     {
         ["action"] = ("Name of an action of the manifest.", () => Text(64)),
         ["artifact"] = ("Name of an artifact.", () => Text(128)),
-        ["follow"] = ("1 or true: go on with new lines as they come.", () => Words("0", "1", "false", "true")),
+        ["follow"] = ("1 or true: go on with new ones as they come.", () => Words("0", "1", "false", "true")),
         ["grace_seconds"] = ("Seconds that the guest may take to power off before it is forced.", () => Number(0, 3600, 10)),
         ["gid"] = ("Group of the file; its own, or 0, when absent.", () => Number(0, int.MaxValue, null)),
         ["limit"] = ("Most items to return.", () => Number(1, 10_000, null)),

@@ -29,7 +29,7 @@ internal static class TunnelEndpoints
 
         query.Reject();
         var path = string.Create(CultureInfo.InvariantCulture, $"v1/agent/tunnel?port={number}");
-        await using var stream = await GuestStream.OpenAsync(owners.GetGuest(name), name, path, ReadOnlyMemory<byte>.Empty, options.AgentTimeout, clock, context.RequestAborted);
+        using var stream = await GuestStream.OpenAsync(owners.GetGuest(name), name, path, ReadOnlyMemory<byte>.Empty, options.AgentTimeout, context.RequestAborted);
         using var socket = await Sockets.AcceptAsync(context);
         var sent = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         await Sockets.ServeAsync(

@@ -24,8 +24,8 @@ internal sealed class GuestClient : IAsyncDisposable
     /// <summary>How long a connection may take; a guest that is still starting is waited for as long.</summary>
     public static readonly TimeSpan ConnectLimit = TimeSpan.FromSeconds(10);
 
-    /// <summary>Most tunnels at a time: the agent serves 1,000 requests at a time over one connection, and needs some for itself.</summary>
-    public const int MaxTunnels = 512;
+    /// <summary>Most <see cref="GuestStream"/>s at a time: the agent serves 1,000 requests at a time over one connection, and needs some for itself.</summary>
+    public const int MaxStreams = 512;
 
     private const int UsualStateBytes = 1024;
     private const int MaxHeaderKib = 32;
@@ -45,7 +45,7 @@ internal sealed class GuestClient : IAsyncDisposable
     private readonly SemaphoreSlim _connecting = new(1, 1);
     private Stream? _connection;
     private bool _disposed;
-    private int _tunnels;
+    private int _streams;
 
     /// <summary>Makes a client; connects with the first request.</summary>
     /// <param name="endpoint">Where the agent listens.</param>
@@ -98,28 +98,6 @@ internal sealed class GuestClient : IAsyncDisposable
     public Task ShutdownAsync(CancellationToken cancellationToken) =>
         CallAsync(HttpMethod.Post, "v1/agent/shutdown", AnswerLimit, static (_, _) => Task.FromResult(true), cancellationToken);
 
-    /// <summary>Opens a stream of bytes to and from the guest that the agent serves at a path: the body of a POST and that of its answer.</summary>
-    /// <param name="path">Path and query below <see cref="BaseAddress"/>.</param>
-    /// <param name="cancellationToken">Ends the opening, not the tunnel.</param>
-    /// <exception cref="VolantException"><c>agent_unreachable</c>: the agent, or what it should connect to, does not answer, or there are <see cref="MaxTunnels"/> already.</exception>
-    public async Task<GuestTunnel> OpenTunnelAsync(string path, CancellationToken cancellationToken)
-    {
-        if (Interlocked.Increment(ref _tunnels) > MaxTunnels)
-        {
-            Interlocked.Decrement(ref _tunnels);
-            throw Unreachable($"{MaxTunnels} tunnels lead into it already", null);
-        }
-
-        try
-        {
-            return await GuestTunnel.OpenAsync(Invoker, new Uri(BaseAddress, path), () => Interlocked.Decrement(ref _tunnels), cancellationToken);
-        }
-        catch (Exception e) when (IsConnectionFault(e, cancellationToken))
-        {
-            throw Unreachable(CauseOf(e).Message, e);
-        }
-    }
-
     /// <summary>Tells the guest the time, and gives its random generator a seed.</summary>
     /// <exception cref="VolantException"><c>agent_unreachable</c>, also from an agent that is too old to be told; or <c>timeout</c>.</exception>
     public async Task SetClockAsync(CancellationToken cancellationToken)
@@ -144,6 +122,23 @@ internal sealed class GuestClient : IAsyncDisposable
             _connecting.Release();
         }
     }
+
+    /// <summary>Counts a <see cref="GuestStream"/> that begins.</summary>
+    /// <exception cref="VolantException"><c>agent_unreachable</c>: there are <see cref="MaxStreams"/> already.</exception>
+    internal void EnterStream()
+    {
+        if (Interlocked.Increment(ref _streams) > MaxStreams)
+        {
+            LeaveStream();
+            throw Unreachable($"{MaxStreams} streams lead into it already", null);
+        }
+    }
+
+    /// <summary>Counts one that ended.</summary>
+    internal void LeaveStream() => Interlocked.Decrement(ref _streams);
+
+    /// <summary>A time limit by the clock of this client.</summary>
+    internal CancellationTokenSource StartLimit(TimeSpan limit) => new(limit, _clock);
 
     private async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {

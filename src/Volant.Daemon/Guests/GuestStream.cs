@@ -6,8 +6,9 @@ namespace Volant.Daemon.Guests;
 
 /// <summary>A request to an agent whose body is written while its answer is read: two directions of one HTTP/2 stream.</summary>
 /// <remarks>Nothing is buffered beyond the windows of that stream. Disposing of it resets the stream, by which the agent knows that the caller is gone.</remarks>
-internal sealed class GuestStream : IAsyncDisposable
+internal sealed class GuestStream : IDisposable
 {
+    private readonly GuestClient _guest;
     private readonly HttpRequestMessage _request;
 
     [SuppressMessage("Usage", "CA2213", Justification = "The request owns it.")]
@@ -15,10 +16,12 @@ internal sealed class GuestStream : IAsyncDisposable
     private readonly CancellationTokenSource _life;
     private HttpResponseMessage? _response;
     private Stream? _input;
+    private int _isDisposed;
 
     [SuppressMessage("Reliability", "CA2000", Justification = "The request owns its content.")]
-    private GuestStream(string path, ReadOnlyMemory<byte> first, CancellationTokenSource life)
+    private GuestStream(GuestClient guest, string path, ReadOnlyMemory<byte> first, CancellationTokenSource life)
     {
+        _guest = guest;
         _life = life;
         _upload = new UploadContent(first);
         _request = new HttpRequestMessage(HttpMethod.Post, new Uri(GuestClient.BaseAddress, path)) { Content = _upload };
@@ -33,14 +36,14 @@ internal sealed class GuestStream : IAsyncDisposable
     /// <param name="path">Path and query.</param>
     /// <param name="first">Beginning of the body.</param>
     /// <param name="patience">Time until the head must be there.</param>
-    /// <param name="clock">Clock of that.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="VolantException">What the agent says against it; <c>agent_unreachable</c> or <c>timeout</c>.</exception>
+    /// <exception cref="VolantException">What the agent says against it; <c>agent_unreachable</c>, also when there are <see cref="GuestClient.MaxStreams"/> already; or <c>timeout</c>.</exception>
     public static async Task<GuestStream> OpenAsync(
-        GuestClient guest, string name, string path, ReadOnlyMemory<byte> first, TimeSpan patience, TimeProvider clock, CancellationToken cancellationToken)
+        GuestClient guest, string name, string path, ReadOnlyMemory<byte> first, TimeSpan patience, CancellationToken cancellationToken)
     {
         // The token of the call also governs the body, which outlives it.
-        var stream = new GuestStream(path, first, new CancellationTokenSource(patience, clock));
+        guest.EnterStream();
+        var stream = new GuestStream(guest, path, first, guest.StartLimit(patience));
         var isOpen = false;
         try
         {
@@ -68,7 +71,7 @@ internal sealed class GuestStream : IAsyncDisposable
         {
             if (!isOpen)
             {
-                await stream.DisposeAsync();
+                stream.Dispose();
             }
         }
     }
@@ -85,19 +88,19 @@ internal sealed class GuestStream : IAsyncDisposable
     /// <summary>Ends the direction to the agent.</summary>
     public void Complete() => _upload.Complete();
 
-    /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    /// <summary>Closes it; one whose directions have not both ended is broken off, which the guest sees.</summary>
+    public void Dispose()
     {
-        await _life.CancelAsync();
-        _upload.Complete();
-        if (_input is not null)
+        if (Interlocked.Exchange(ref _isDisposed, 1) == 0)
         {
-            await _input.DisposeAsync();
+            _life.Cancel();
+            _upload.Complete();
+            _input?.Dispose();
+            _response?.Dispose();
+            _request.Dispose();
+            _life.Dispose();
+            _guest.LeaveStream();
         }
-
-        _response?.Dispose();
-        _request.Dispose();
-        _life.Dispose();
     }
 
     /// <summary>A body that is written from outside.</summary>

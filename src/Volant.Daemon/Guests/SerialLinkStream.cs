@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Volant.Contracts.Boot;
+using Volant.Linux.IO;
 
 namespace Volant.Daemon.Guests;
 
@@ -10,7 +11,7 @@ namespace Volant.Daemon.Guests;
 /// first half of the key: no payload ends like that, and what little of a goodbye is let through is shorter than an HTTP/2 frame.
 /// One reader and one writer at a time.
 /// </remarks>
-internal sealed class SerialLinkStream : Stream
+internal sealed class SerialLinkStream : AsyncOnlyStream
 {
     // Most guests say little: the buffer grows when one has more to say.
     private const int FirstBufferBytes = 2 * 1024;
@@ -33,25 +34,6 @@ internal sealed class SerialLinkStream : Stream
     {
         _port = port;
         _goodbye = goodbye;
-    }
-
-    /// <inheritdoc/>
-    public override bool CanRead => true;
-
-    /// <inheritdoc/>
-    public override bool CanWrite => true;
-
-    /// <inheritdoc/>
-    public override bool CanSeek => false;
-
-    /// <inheritdoc/>
-    public override long Length => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
     }
 
     /// <summary>Opens a connection: says hello and drops all that is left of earlier connections.</summary>
@@ -98,34 +80,6 @@ internal sealed class SerialLinkStream : Stream
     /// <inheritdoc/>
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
         _port.WriteAsync(buffer, cancellationToken);
-
-    /// <inheritdoc/>
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    /// <inheritdoc/>
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    /// <inheritdoc/>
-    public override Task FlushAsync(CancellationToken cancellationToken) => _port.FlushAsync(cancellationToken);
-
-    /// <inheritdoc/>
-    public override void Flush()
-    {
-    }
-
-    /// <inheritdoc/>
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("Use ReadAsync.");
-
-    /// <inheritdoc/>
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("Use WriteAsync.");
-
-    /// <inheritdoc/>
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    /// <inheritdoc/>
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     /// <inheritdoc/>
     public override async ValueTask DisposeAsync()

@@ -22,6 +22,12 @@ internal sealed class LogSnapshot : IDisposable
         var snapshot = new LogSnapshot();
         foreach (var path in paths)
         {
+            // The usual case of a guest that said nothing, without the price of an exception.
+            if (!File.Exists(path))
+            {
+                continue;
+            }
+
             try
             {
                 var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
@@ -127,7 +133,7 @@ internal sealed class LogSnapshot : IDisposable
     /// <summary>Lines from an offset into all parts; each is valid until the next one is asked for.</summary>
     private IEnumerable<(long Offset, ReadOnlyMemory<byte> Text)> Lines(long from)
     {
-        var buffer = new byte[MaxLine];
+        var buffer = new byte[Math.Min(MaxLine, _parts.Sum(part => part.Length))];
         var before = 0L;
         foreach (var (file, length) in _parts)
         {

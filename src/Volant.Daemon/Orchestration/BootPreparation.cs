@@ -26,8 +26,8 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         var initramfs = await images.StageAsync(plan.Initramfs, cancellationToken);
         BootFiles.CheckKernel(kernel);
         BootFiles.CheckInitramfs(initramfs.Path);
-        var modules = $"{kernel}.modules.cpio";
-        return new StagedBoot(kernel, await images.ComposeAsync(File.Exists(modules) ? modules : null, initramfs, cancellationToken));
+        var modules = GuestModules.SegmentsOf(kernel, hasRootDisk: plan.Manifest.Rootfs is not null).FirstOrDefault(File.Exists);
+        return new StagedBoot(kernel, await images.ComposeAsync(modules, initramfs, cancellationToken));
     }
 
     /// <summary>The whole specification of a launch.</summary>

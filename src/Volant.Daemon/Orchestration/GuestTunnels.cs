@@ -9,16 +9,19 @@ namespace Volant.Daemon.Orchestration;
 internal static class GuestTunnels
 {
     /// <summary>Opens a TCP connection (<c>POST /v1/agent/tunnel?port=</c> of the agent).</summary>
-    public static async Task<Connection> ConnectAsync(GuestClient guest, int port, CancellationToken cancellationToken) =>
-        new TunnelConnection(await guest.OpenTunnelAsync(string.Create(CultureInfo.InvariantCulture, $"v1/agent/tunnel?port={port}"), cancellationToken));
+    public static async Task<Connection> ConnectAsync(GuestClient guest, string name, int port, CancellationToken cancellationToken) =>
+        new TunnelConnection(await OpenAsync(guest, name, "tunnel", port, cancellationToken));
 
     /// <summary>Opens the way of one client's datagrams (<c>POST /v1/agent/datagrams?port=</c> of the agent).</summary>
-    public static async Task<DatagramLink> OpenDatagramsAsync(GuestClient guest, int port, CancellationToken cancellationToken) =>
-        new TunnelDatagrams(await guest.OpenTunnelAsync(string.Create(CultureInfo.InvariantCulture, $"v1/agent/datagrams?port={port}"), cancellationToken));
+    public static async Task<DatagramLink> OpenDatagramsAsync(GuestClient guest, string name, int port, CancellationToken cancellationToken) =>
+        new TunnelDatagrams(await OpenAsync(guest, name, "datagrams", port, cancellationToken));
 
-    private sealed class TunnelConnection(GuestTunnel tunnel) : Connection
+    private static Task<GuestStream> OpenAsync(GuestClient guest, string name, string what, int port, CancellationToken cancellationToken) => GuestStream.OpenAsync(
+        guest, name, string.Create(CultureInfo.InvariantCulture, $"v1/agent/{what}?port={port}"), ReadOnlyMemory<byte>.Empty, GuestClient.ConnectLimit, cancellationToken);
+
+    private sealed class TunnelConnection(GuestStream tunnel) : Connection
     {
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken) => tunnel.Output.ReadAsync(buffer, cancellationToken);
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken) => tunnel.Input.ReadAsync(buffer, cancellationToken);
 
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => tunnel.WriteAsync(bytes, cancellationToken);
 
@@ -34,7 +37,7 @@ internal static class GuestTunnels
     }
 
     /// <summary>Each datagram behind its length, 2 bytes with the most significant one first.</summary>
-    private sealed class TunnelDatagrams(GuestTunnel tunnel) : DatagramLink
+    private sealed class TunnelDatagrams(GuestStream tunnel) : DatagramLink
     {
         private const int HeadBytes = 2;
 
@@ -59,12 +62,12 @@ internal static class GuestTunnels
         {
             if (buffer.IsEmpty)
             {
-                return await tunnel.Output.ReadAsync(buffer, cancellationToken);
+                return await tunnel.Input.ReadAsync(buffer, cancellationToken);
             }
 
-            await tunnel.Output.ReadExactlyAsync(_head, cancellationToken);
+            await tunnel.Input.ReadExactlyAsync(_head, cancellationToken);
             var length = BinaryPrimitives.ReadUInt16BigEndian(_head);
-            await tunnel.Output.ReadExactlyAsync(buffer[..length], cancellationToken);
+            await tunnel.Input.ReadExactlyAsync(buffer[..length], cancellationToken);
             return length;
         }
 

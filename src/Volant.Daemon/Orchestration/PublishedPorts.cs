@@ -309,7 +309,7 @@ internal sealed partial class PublishedPorts(
             return new Backend(run.Vm.Uid, run.Vm.Name, end => dialer.ConnectAsync(address, end), _ => Task.FromResult(dialer.OpenDatagrams(address)), run.Ended);
         }
 
-        return new Backend(run.Vm.Uid, run.Vm.Name, end => GuestTunnels.ConnectAsync(run.Guest, port, end), end => GuestTunnels.OpenDatagramsAsync(run.Guest, port, end), run.Ended);
+        return new Backend(run.Vm.Uid, run.Vm.Name, end => GuestTunnels.ConnectAsync(run.Guest, run.Vm.Name, port, end), end => GuestTunnels.OpenDatagramsAsync(run.Guest, run.Vm.Name, port, end), run.Ended);
     }
 
     /// <summary>The VM that a route made by hand leads to; null for an address that no VM has.</summary>

@@ -36,14 +36,14 @@ internal sealed partial class VolantStore
             c.Execute(
                 "INSERT INTO addresses (number, vm_id) VALUES ($number, $id) ON CONFLICT (number) DO UPDATE SET vm_id = $id, released_at = NULL",
                 ("$number", number), ("$id", id));
-            c.Execute("UPDATE vms SET ip_address = $ip WHERE id = $id", ("$id", id), ("$ip", Format(number)));
+            c.Execute("UPDATE vms SET ip_address = $ip, revision = revision + 1 WHERE id = $id", ("$id", id), ("$ip", Format(number)));
         }
     }
 
     private void Release(SqliteConnection c, long id)
     {
         c.Execute("UPDATE addresses SET vm_id = NULL, released_at = $now WHERE vm_id = $id", ("$id", id), ("$now", SteadyNow));
-        c.Execute("UPDATE vms SET ip_address = NULL WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
+        c.Execute("UPDATE vms SET ip_address = NULL, revision = revision + 1 WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
     }
 
     /// <summary>An address never given out before, else the one that has rested longest, and long enough.</summary>

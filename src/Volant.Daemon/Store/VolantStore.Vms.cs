@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Volant.Contracts;
@@ -12,28 +15,47 @@ internal sealed partial class VolantStore
     /// <summary>Smallest vsock context id for guests (VMADDR_CID_HOST is 2).</summary>
     private const long FirstVsockCid = 3;
 
+    // A revision of a VM never changes, so what was read of it once need not be read again. Only committed revisions come here: a number that was rolled back is given again.
+    private const int MaxKnown = 10_000;
+    private readonly ConcurrentDictionary<long, VmRecord> _known = new();
+
     /// <summary>VMs that match, and how many there are in all.</summary>
     public (IReadOnlyList<Vm> Vms, long Total) ListVms(VmFilter filter) => database.Read(c =>
     {
-        var statuses = string.Join(',', filter.Statuses.Select(status => $"'{status.ToText()}'"));
-        var where = $"""
-            WHERE deleting = 0 AND ($runtime IS NULL OR runtime = $runtime) AND ($plugin IS NULL OR plugin = $plugin)
-              AND ($text IS NULL OR instr(name, $text) OR instr(ifnull(ip_address, ''), $text) OR instr(runtime, $text))
-              {(statuses.Length > 0 ? $"AND status IN ({statuses})" : string.Empty)}
-            """;
+        // Only the conditions that are asked for: the usual list then needs nothing but an index.
+        var where = new StringBuilder("deleting = 0");
+        List<(string, object?)> parameters = [];
+        Add(filter.Runtime, "$runtime", "runtime = $runtime");
+        Add(filter.Plugin, "$plugin", "plugin = $plugin");
+        Add(filter.Contains, "$text", "(instr(name, $text) OR instr(ifnull(ip_address, ''), $text) OR instr(runtime, $text))");
+        if (filter.Statuses.Count > 0)
+        {
+            where.Append(" AND status IN (").AppendJoin(',', filter.Statuses.Select(status => $"'{status.ToText()}'")).Append(')');
+        }
+
+        var total = (long)c.Scalar($"SELECT count(*) FROM vms WHERE {where}", CollectionsMarshal.AsSpan(parameters))!;
         var column = VmFilter.SortColumns.Contains(filter.Sort, StringComparer.Ordinal) ? filter.Sort : throw new ArgumentOutOfRangeException(nameof(filter));
         var direction = filter.Descending ? "DESC" : "ASC";
-        (string, object?)[] parameters =
-            [("$runtime", filter.Runtime), ("$plugin", filter.Plugin), ("$text", filter.Contains), ("$limit", filter.Limit), ("$offset", filter.Offset)];
-        var total = (long)c.Scalar($"SELECT count(*) FROM vms {where}", parameters)!;
-        return (c.Query(row => ReadVm(row).Vm, $"SELECT {VmColumns} FROM vms {where} ORDER BY {column} {direction}, id {direction} LIMIT $limit OFFSET $offset", parameters), total);
+        parameters.AddRange([("$limit", filter.Limit), ("$offset", filter.Offset)]);
+        var found = c.Query(
+            ReadRevision, $"SELECT id, revision FROM vms WHERE {where} ORDER BY {column} {direction}, id {direction} LIMIT $limit OFFSET $offset", CollectionsMarshal.AsSpan(parameters));
+        return ((IReadOnlyList<Vm>)[.. found.Select(vm => ReadCommitted(c, vm)?.Vm).OfType<Vm>()], total);
+
+        void Add(string? value, string parameter, string condition)
+        {
+            if (value is not null)
+            {
+                where.Append(" AND ").Append(condition);
+                parameters.Add((parameter, value));
+            }
+        }
     });
 
     /// <summary>Every VM, those being deleted included.</summary>
     public IReadOnlyList<VmRecord> AllVms() => database.Read(c => c.Query(ReadVm, $"SELECT {VmColumns} FROM vms ORDER BY id"));
 
     /// <summary>One VM; null when there is none of that name.</summary>
-    public VmRecord? FindVm(string name) => database.Read(c => c.Query(ReadVm, $"SELECT {VmColumns} FROM vms WHERE name = $name", ("$name", name)) is [var vm] ? vm : null);
+    public VmRecord? FindVm(string name) => database.Read(c => c.Query(ReadRevision, "SELECT id, revision FROM vms WHERE name = $name", ("$name", name)) is [var vm] ? ReadCommitted(c, vm) : null);
 
     /// <summary>One VM that is not being deleted.</summary>
     /// <exception cref="VolantException"><c>vm_not_found</c>.</exception>
@@ -43,7 +65,7 @@ internal sealed partial class VolantStore
     public static VolantException NoVm(string name) => new(ErrorCodes.VmNotFound, $"There is no VM named '{name}'; see 'volar vms list'.");
 
     /// <summary>One VM by number; null when it is gone.</summary>
-    public VmRecord? FindVm(long id) => database.Read(c => FindVm(c, id));
+    public VmRecord? FindVm(long id) => database.Read(c => c.Query(ReadRevision, "SELECT id, revision FROM vms WHERE id = $id", ("$id", id)) is [var vm] ? ReadCommitted(c, vm) : null);
 
     /// <summary>How many VMs have each status and each runtime.</summary>
     public (IReadOnlyDictionary<string, long> ByStatus, IReadOnlyDictionary<string, long> ByRuntime) CountVms() => database.Read(c => (Count(c, "status"), Count(c, "runtime")));
@@ -162,20 +184,23 @@ internal sealed partial class VolantStore
         cancellationToken);
 
     /// <summary>Records that a VM became ready or lost it; a boot time is kept once per run. Null when it does not run any more.</summary>
+    /// <remarks>What is recorded already is no event: a daemon that takes a VM over finds it as it was.</remarks>
     public Task<VmRecord?> SetReadyAsync(long id, bool ready, long? bootMs, string? message, CancellationToken cancellationToken) => ChangeAsync(
         change =>
         {
-            var changed = change.Connection.Execute(
-                """
-                UPDATE vms SET ready = $ready, boot_ms = ifnull(boot_ms, $boot), last_error = $message, updated_at = $now, revision = revision + 1
-                WHERE id = $id AND status = 'running'
-                """,
-                ("$id", id), ("$ready", ready ? 1 : 0), ("$boot", bootMs), ("$message", message), ("$now", Now));
-            if (changed == 0)
+            if (FindVm(change.Connection, id) is not { Vm.Status: VmStatus.Running } known)
             {
                 return null;
             }
 
+            if (known.Vm.Ready == ready && known.Vm.LastError == message)
+            {
+                return known;
+            }
+
+            change.Connection.Execute(
+                "UPDATE vms SET ready = $ready, boot_ms = ifnull(boot_ms, $boot), last_error = $message, updated_at = $now, revision = revision + 1 WHERE id = $id",
+                ("$id", id), ("$ready", ready ? 1 : 0), ("$boot", bootMs), ("$message", message), ("$now", Now));
             var vm = FindVm(change.Connection, id)!;
             Append(change, vm, ready ? VmEventTypes.Ready : VmEventTypes.NotReady, message);
             return vm;
@@ -232,9 +257,34 @@ internal sealed partial class VolantStore
             Release(c, id);
             c.Execute("DELETE FROM vms WHERE id = $id", ("$id", id));
             Append(change, vm with { Vm = vm.Vm with { Status = VmStatus.Stopped, Pid = null } }, VmEventTypes.Deleted, message);
+            _known.TryRemove(id, out _);
             return true;
         },
         cancellationToken);
+
+    private static (long Id, long Revision) ReadRevision(SqliteDataReader row) => (row.GetInt64(0), row.GetInt64(1));
+
+    /// <summary>A VM as a reader's connection sees it, at that revision or a later one; null when it has gone since.</summary>
+    private VmRecord? ReadCommitted(SqliteConnection reader, (long Id, long Revision) vm)
+    {
+        if (_known.TryGetValue(vm.Id, out var known) && known.Revision == vm.Revision)
+        {
+            return known;
+        }
+
+        if (FindVm(reader, vm.Id) is not { } read)
+        {
+            _known.TryRemove(vm.Id, out _);
+            return null;
+        }
+
+        if (_known.Count >= MaxKnown)
+        {
+            _known.Clear();
+        }
+
+        return _known[vm.Id] = read;
+    }
 
     private static VmRecord? FindVm(SqliteConnection c, long id) => c.Query(ReadVm, $"SELECT {VmColumns} FROM vms WHERE id = $id", ("$id", id)) is [var vm] ? vm : null;
 

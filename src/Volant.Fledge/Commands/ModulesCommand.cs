@@ -34,9 +34,10 @@ internal static class ModulesCommand
         var root = new Option<string?>("--root") { Description = "Directory that a kernel package was unpacked into (dpkg-deb -x), after depmod -b", HelpName = "DIR" };
         var release = new Option<string?>("--release") { Description = "Kernel release; default: the only one", HelpName = "RELEASE" };
         var output = new Option<string?>("--output", "-o") { Description = "Archive to write, raw cpio", HelpName = "FILE" };
-        var list = new Option<bool>("--list") { Description = "Only print the names of the modules that would be packed" };
+        var rootDisk = new Option<bool>("--root-disk") { Description = "Also pack the file systems of root disks" };
+        var list = new Option<bool>("--list") { Description = "Only print the names of all modules that guests may need" };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON" };
-        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, list, json };
+        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, rootDisk, list, json };
         command.Validators.Add(parsed =>
         {
             // A listing that works without the other two is what tells an old archive from a new one.
@@ -50,11 +51,11 @@ internal static class ModulesCommand
         {
             if (parsed.GetValue(list))
             {
-                await terminal.Out.WriteAsync(string.Concat(GuestModules.Packed.Select(name => name + "\n")));
+                await terminal.Out.WriteAsync(string.Concat(GuestModules.All.Select(name => name + "\n")));
                 return;
             }
 
-            var built = await BuildAsync(parsed.GetValue(root)!, parsed.GetValue(release), parsed.GetValue(output)!, cancellationToken);
+            var built = await BuildAsync(parsed.GetValue(root)!, parsed.GetValue(release), parsed.GetValue(output)!, parsed.GetValue(rootDisk) ? GuestModules.All : GuestModules.Essential, cancellationToken);
             if (parsed.GetValue(json))
             {
                 await terminal.Out.WriteLineAsync(JsonSerializer.Serialize(built, FledgeJson.Default.BuiltModules));
@@ -80,7 +81,7 @@ internal static class ModulesCommand
         }
     }
 
-    private static async Task<BuiltModules> BuildAsync(string root, string? release, string output, CancellationToken cancellationToken)
+    private static async Task<BuiltModules> BuildAsync(string root, string? release, string output, IReadOnlyList<string> wanted, CancellationToken cancellationToken)
     {
         var directory = ModuleArchive.FindDirectory(root, release);
         var scratch = Directory.CreateTempSubdirectory("fledge-").FullName;
@@ -88,7 +89,7 @@ internal static class ModulesCommand
         {
             using var file = PendingFile.Create(output);
             await using var hashed = new HashingStream(file.Stream);
-            var packed = await ModuleArchive.WriteAsync(directory, hashed, scratch, cancellationToken);
+            var packed = await ModuleArchive.WriteAsync(directory, wanted, hashed, scratch, cancellationToken);
             file.Commit();
             return new BuiltModules(file.Path, hashed.Sha256(), hashed.Length, packed.Release, packed.Packed, packed.Builtin, packed.Missing);
         }

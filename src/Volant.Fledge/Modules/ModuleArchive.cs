@@ -44,14 +44,15 @@ internal static class ModuleArchive
 
     /// <summary>Writes the archive.</summary>
     /// <param name="directory">A <c>lib/modules/RELEASE</c>.</param>
+    /// <param name="wanted">Names of the modules.</param>
     /// <param name="output">Where to.</param>
     /// <param name="scratch">Existing directory for unpacked copies; the caller removes it.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     /// <exception cref="FledgeException">A module or the index is missing or damaged.</exception>
-    public static async Task<PackedModules> WriteAsync(string directory, Stream output, string scratch, CancellationToken cancellationToken)
+    public static async Task<PackedModules> WriteAsync(string directory, IReadOnlyList<string> wanted, Stream output, string scratch, CancellationToken cancellationToken)
     {
         var index = ModuleIndex.Read(directory);
-        var selection = Select(directory, index);
+        var selection = Select(directory, index, wanted);
         var release = selection.Release;
         var prefix = $"lib/modules/{release}";
         var entries = new SortedDictionary<string, CpioEntry>(StringComparer.Ordinal);
@@ -90,12 +91,12 @@ internal static class ModuleArchive
         return selection;
     }
 
-    private static PackedModules Select(string directory, ModuleIndex index)
+    private static PackedModules Select(string directory, ModuleIndex index, IReadOnlyList<string> wanted)
     {
         var packed = new SortedSet<string>(StringComparer.Ordinal);
         var builtin = new List<string>();
         var missing = new List<string>();
-        foreach (var name in GuestModules.Packed)
+        foreach (var name in wanted)
         {
             if (index.FindPath(name) is { } path)
             {

@@ -54,7 +54,9 @@ public static unsafe partial class ProcessExitWatcher
                 if (Watched.TryRemove(descriptor, out var watched))
                 {
                     var pid = watched.Process.Identity.Pid;
-                    watched.Exit.TrySetResult(ProcessWait.TryReap(pid, out _) ?? new ProcessExit(pid, null, null));
+
+                    // It has ended, but of a program with threads the last may be a moment behind: without waiting for that its status would be lost.
+                    watched.Exit.TrySetResult(ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null));
                 }
             }
         }

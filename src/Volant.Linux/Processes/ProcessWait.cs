@@ -32,6 +32,9 @@ public static unsafe partial class ProcessWait
     /// <param name="isChild">False when it is not (or no longer) a child of this process.</param>
     public static ProcessExit? TryReap(int pid, out bool isChild) => Wait(OneChild, pid, Exited | NoHang, out isChild);
 
+    /// <summary>Blocks until one child has ended and reaps it; null when it is no child of this process.</summary>
+    public static ProcessExit? Reap(int pid) => Wait(OneChild, pid, Exited, out _);
+
     private static ProcessExit? Wait(int kind, int id, int options, out bool isChild)
     {
         // struct siginfo_t, 128 bytes; for SIGCHLD: si_code at 8, si_pid at 16, si_status at 24.

@@ -1,4 +1,6 @@
+using System.Buffers.Binary;
 using System.Collections.Concurrent;
+using System.Net;
 using System.Text;
 using Microsoft.Extensions.Time.Testing;
 using Volant.Agent;
@@ -20,7 +22,59 @@ public sealed class DhcpClientTests
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
 
     [Fact]
-    public void An_address_is_leased_renewed_and_lost_when_the_server_is_gone() => NetworkNamespace.Run(() =>
+    public void An_address_is_leased_renewed_and_lost_when_the_server_is_gone() => WithServer((server, _) => Exchange(() => Kill(server)));
+
+    [Fact]
+    public void An_address_is_looked_for_on_the_link_and_given_back_when_it_is_not_needed_any_more() => WithServer((server, leases) =>
+    {
+        using var netlink = Netlink.Open();
+        using var console = new ConsoleLog(_ => { });
+        using var socket = new DhcpSocket(Client);
+        using var end = new CancellationTokenSource();
+        var link = netlink.GetLink(Client);
+        var mac = HardwareAddress(link);
+
+        // Each opens its socket on this thread, which is the one that is in the namespace.
+        var check = new AddressCheck(link.Index, mac, TimeProvider.System);
+        string? holder = null, nobody = "not looked for";
+        var looking = Task.WhenAll(
+            KeepAsync(check.FindHolderAsync(IPAddress.Parse("10.9.7.1"), end.Token), found => holder = found),
+            KeepAsync(check.FindHolderAsync(IPAddress.Parse("10.9.7.20"), end.Token), found => nobody = found));
+        Until(() => looking.IsCompletedSuccessfully);
+        Assert.Matches("^([0-9a-f]{2}:){5}[0-9a-f]{2}$", holder);
+        Assert.Null(nobody);
+
+        using var leased = new BlockingCollection<DhcpLease?>();
+        var client = new DhcpClient(socket, mac, "web", NobodyAsync, (now, _) => leased.Add(now), console, TimeProvider.System);
+        var running = client.RunAsync(end.Token);
+        Assert.True(leased.TryTake(out var lease, Limit));
+        netlink.ReplaceAddress(link.Index, lease!.Address, lease.PrefixLength);
+        Assert.InRange(SecondsLeft(server, leases), 1u, 600u);
+        end.Cancel();
+        Until(() => running.IsCanceled);
+        var releasing = client.ReleaseAsync(CancellationToken.None);
+        Until(() => releasing.IsCompletedSuccessfully);
+
+        Until(() => SecondsLeft(server, leases) == 0);
+    });
+
+    private static Task<string?> NobodyAsync(IPAddress address, CancellationToken cancellationToken) => Task.FromResult<string?>(null);
+
+    private static async Task KeepAsync(Task<string?> finding, Action<string?> keep) => keep(await finding);
+
+    private static byte[] HardwareAddress(NetworkLink link) => Convert.FromHexString(link.Mac!.Replace(":", string.Empty, StringComparison.Ordinal));
+
+    /// <summary>How long the only lease lasts, as the server writes it when it is told to (busybox, struct dyn_lease).</summary>
+    private static uint SecondsLeft(int server, string file)
+    {
+        using var process = PidFd.TryOpen(ProcessIdentity.Find(server)!);
+        File.WriteAllText(file, string.Empty);
+        process!.Signal(10);
+        Until(() => new FileInfo(file).Length >= 12);
+        return BinaryPrimitives.ReadUInt32BigEndian(File.ReadAllBytes(file).AsSpan(8));
+    }
+
+    private static void WithServer(Action<int, string> test) => NetworkNamespace.Run(() =>
     {
         Assert.SkipUnless(File.Exists(Busybox) && File.Exists(Ip), $"needs {Busybox} and {Ip}");
         using var directory = new TemporaryDirectory();
@@ -39,7 +93,7 @@ public sealed class DhcpClientTests
             var server = ProcessSpawner.Spawn(new SpawnRequest { Arguments = [Ip, "netns", "exec", serverNamespace, Busybox, "udhcpd", "-f", directory["udhcpd.conf"]] });
             try
             {
-                Exchange(() => Kill(server));
+                test(server, directory["leases"]);
             }
             finally
             {
@@ -61,7 +115,7 @@ public sealed class DhcpClientTests
         using var netlink = Netlink.Open();
         using var stop = new CancellationTokenSource();
         var link = netlink.GetLink(Client);
-        var client = new DhcpClient(socket, Convert.FromHexString(link.Mac!.Replace(":", string.Empty, StringComparison.Ordinal)), "web", (now, before) => leases.Add((now, before)), console, clock);
+        var client = new DhcpClient(socket, HardwareAddress(link), "web", NobodyAsync, (now, before) => leases.Add((now, before)), console, clock);
         var running = client.RunAsync(stop.Token);
 
         // The server may start a little later than the client: then a retry finds it.

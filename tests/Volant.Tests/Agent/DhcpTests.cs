@@ -250,6 +250,54 @@ public sealed class DhcpTests
         Assert.InRange(asked.Count, 5, 20);
     }
 
+    [Fact]
+    public void An_address_that_somebody_uses_is_declined_and_another_asked_for_after_ten_seconds()
+    {
+        var transaction = _machine.OnTime(TimeSpan.Zero).Send!.Transaction;
+        _machine.OnReply(Reply(transaction, DhcpType.Offer), TimeSpan.Zero);
+        var check = _machine.OnReply(Reply(transaction, DhcpType.Ack), TimeSpan.Zero);
+        Assert.Equal(("10.1.0.7", DhcpState.Checking, null, null), (check.Check!.ToString(), _machine.State, _machine.Lease, _machine.Due));
+
+        var step = _machine.OnChecked("02:00:00:00:00:09", TimeSpan.FromSeconds(1));
+
+        Assert.Equal((DhcpType.Decline, "10.1.0.7", "10.1.0.1", null), (step.Send!.Type, step.Send.Requested!.ToString(), step.Send.Server!.ToString(), step.To));
+        Assert.Contains("02:00:00:00:00:09 uses already", step.Problem, StringComparison.Ordinal);
+        Assert.Equal((null, TimeSpan.FromSeconds(11)), (_machine.Lease, _machine.Due));
+        Assert.Equal(DhcpType.Discover, _machine.OnTime(_machine.Due!.Value).Send!.Type);
+    }
+
+    [Fact]
+    public void A_lease_is_given_back_once_and_to_its_server()
+    {
+        Assert.Equal(default, _machine.Release());
+        Bind(at: 0);
+
+        var step = _machine.Release();
+
+        Assert.Equal((DhcpType.Release, "10.1.0.7", Server, Server), (step.Send!.Type, step.Send.ClientAddress!.ToString(), step.Send.Server, step.To));
+        Assert.Equal((null, null), (_machine.Lease, _machine.Due));
+        Assert.Equal(default, _machine.Release());
+        var bytes = DhcpMessage.Encode(step.Send, Mac, "web");
+        Assert.Equal([53, 1, 7, 61, 7, 1, .. Mac, 54, 4, 10, 1, 0, 1, 255], bytes[240..259]);
+    }
+
+    [Theory]
+    [InlineData(1, "10.1.0.7", "10.1.0.9", 9, true)]
+    [InlineData(2, "10.1.0.7", "10.1.0.9", 9, true)]
+    [InlineData(1, "0.0.0.0", "10.1.0.7", 9, true)]
+    [InlineData(2, "0.0.0.0", "10.1.0.7", 9, false)]
+    [InlineData(1, "10.1.0.9", "10.1.0.7", 9, false)]
+    [InlineData(1, "0.0.0.0", "10.1.0.7", 1, false)]
+    [InlineData(2, "10.1.0.7", "10.1.0.7", 1, false)]
+    public void Who_has_an_address_is_told_from_who_asks_for_it(byte operation, string sender, string target, byte mac, bool isHolder)
+    {
+        byte[] packet = [0, 1, 8, 0, 6, 4, 0, operation, .. Mac.AsSpan(0, 5), mac, .. IPAddress.Parse(sender).GetAddressBytes(), 0, 0, 0, 0, 0, 0, .. IPAddress.Parse(target).GetAddressBytes()];
+
+        Assert.Equal(isHolder ? "02:00:5e:00:53:09" : null, AddressCheck.HolderIn(packet, IPAddress.Parse("10.1.0.7"), Mac));
+        Assert.Null(AddressCheck.HolderIn(packet.AsSpan(0, 27), IPAddress.Parse("10.1.0.7"), Mac));
+        Assert.Null(AddressCheck.HolderIn(With(packet, 3, 6), IPAddress.Parse("10.1.0.7"), Mac));
+    }
+
     /// <summary>Goes through the whole exchange at one moment.</summary>
     private void Bind(double at, uint seconds = 3600)
     {
@@ -257,6 +305,7 @@ public sealed class DhcpTests
         var transaction = _machine.OnTime(now).Send!.Transaction;
         _machine.OnReply(Reply(transaction, DhcpType.Offer, seconds), now);
         _machine.OnReply(Reply(transaction, DhcpType.Ack, seconds), now);
+        Assert.Equal(default, _machine.OnChecked(holder: null, now));
         Assert.Equal(DhcpState.Bound, _machine.State);
     }
 

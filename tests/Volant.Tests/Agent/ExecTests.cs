@@ -169,8 +169,8 @@ public sealed class ExecTests : IAsyncLifetime
         await session.SendAsync(ExecChannels.Stdin, "stty size\n");
         await session.UntilAsync("17 61");
 
-        // The signal reaches the program in the foreground, not the shell.
-        await session.SendAsync(ExecChannels.Stdin, "echo go''ing; sleep 1000; echo $?\n");
+        // The signal reaches the program in the foreground, not the shell; the program says itself that it is there.
+        await session.SendAsync(ExecChannels.Stdin, "sh -c 'echo \"go\"ing; exec sleep 1000'; echo $?\n");
         await session.UntilAsync("going");
         await session.SendAsync(ExecFrames.Control, """{"signal": 15}""");
         await session.UntilAsync("143");

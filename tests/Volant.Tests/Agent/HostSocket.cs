@@ -35,7 +35,7 @@ internal sealed class HostSocket : IDisposable
         File.Delete(_path);
     }
 
-    private sealed class GuestEnd(Socket listener) : Volant.Agent.Transport.AsyncOnlyStream
+    private sealed class GuestEnd(Socket listener) : Volant.Linux.IO.AsyncOnlyStream
     {
         private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
 

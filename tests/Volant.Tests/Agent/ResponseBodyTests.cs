@@ -81,7 +81,7 @@ public sealed class ResponseBodyTests
         }
     }
 
-    private sealed class PiecewiseStream(byte[] bytes, int pieceSize) : Volant.Agent.Transport.AsyncOnlyStream
+    private sealed class PiecewiseStream(byte[] bytes, int pieceSize) : Volant.Linux.IO.AsyncOnlyStream
     {
         private int _position;
 

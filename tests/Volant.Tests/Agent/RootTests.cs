@@ -61,7 +61,7 @@ public sealed class RootTests
 
         Assert.Equal(name, RootFileSystem.Detect(start)?.Name);
         Assert.Null(RootFileSystem.Detect(start.AsSpan(0, at)));
-        Assert.Contains(name, GuestModules.Packed);
+        Assert.Contains(name, GuestModules.RootFileSystems);
     }
 
     [Fact]
@@ -137,12 +137,13 @@ public sealed class RootTests
         Directory.CreateDirectory(tree["cgroup/agent"]);
         Directory.CreateDirectory(tree["cgroup/workload"]);
         Directory.CreateDirectory(tree["proc/sys/kernel"]);
-        foreach (var file in new[] { "proc/self/oom_score_adj", "proc/77/oom_score_adj", "cgroup/cgroup.controllers", "cgroup/cgroup.subtree_control", "cgroup/agent/cgroup.procs", "cgroup/agent/cpu.weight", "cgroup/workload/cgroup.procs", "cgroup/workload/pids.max" })
+        foreach (var file in new[] { "proc/self/oom_score_adj", "proc/77/oom_score_adj", "cgroup/cgroup.controllers", "cgroup/cgroup.subtree_control", "cgroup/agent/cgroup.procs", "cgroup/agent/cpu.weight", "cgroup/workload/cgroup.procs", "cgroup/workload/pids.max", "cgroup/workload/memory.max" })
         {
             File.WriteAllText(tree[file], string.Empty);
         }
 
         File.WriteAllText(tree["proc/sys/kernel/threads-max"], "1000\n");
+        File.WriteAllText(tree["proc/meminfo"], "MemTotal:         131072 kB\nMemAvailable:      65536 kB\n");
         var groups = new ControlGroups(root, proc);
 
         Assert.Empty(groups.SetUp());
@@ -153,6 +154,7 @@ public sealed class RootTests
         Assert.Equal($"{Environment.ProcessId}", File.ReadAllText(tree["cgroup/agent/cgroup.procs"]));
         Assert.Equal("77", File.ReadAllText(tree["cgroup/workload/cgroup.procs"]));
         Assert.Equal("900", File.ReadAllText(tree["cgroup/workload/pids.max"]));
+        Assert.Equal($"{48 << 20}", File.ReadAllText(tree["cgroup/workload/memory.max"]));
         Assert.Equal("1000", File.ReadAllText(tree["cgroup/agent/cpu.weight"]));
     }
 

@@ -40,7 +40,7 @@ internal static class SerialLinkClient
         }
     }
 
-    private sealed class Linked(Stream pipe, byte[] goodbye, byte[] first) : Volant.Agent.Transport.AsyncOnlyStream
+    private sealed class Linked(Stream pipe, byte[] goodbye, byte[] first) : Volant.Linux.IO.AsyncOnlyStream
     {
         private readonly List<byte> _tail = [];
         private byte[] _first = first;

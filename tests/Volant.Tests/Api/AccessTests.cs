@@ -135,6 +135,26 @@ public sealed class AccessTests
         Assert.Empty(api.Log.Errors);
     }
 
+    [Theory]
+    [InlineData("no-such-charset", 415)]
+    [InlineData("utf-7", 415)]
+    [InlineData("utf-16", 415)]
+    [InlineData("\"UTF-8\"", 404)]
+    [InlineData("utf-8", 404)]
+    public async Task Json_is_utf_8(string charset, int status)
+    {
+        await using var api = await ApiFixture.StartAsync();
+        foreach (var path in new[] { "/api/v1/vms", "/api/v1/deployments", "/api/v1/vms/none/exec" })
+        {
+            using var content = new ByteArrayContent("""{"name": "a", "plugin": "none", "command": ["true"], "config": {"plugin": "none"}}"""u8.ToArray());
+            content.Headers.TryAddWithoutValidation("Content-Type", $"application/json; charset={charset}");
+            using var response = await api.Client.PostAsync(path, content, Cancel);
+            Assert.True(status == (int)response.StatusCode || (status == 404 && (int)response.StatusCode == 400), $"{path}: {(int)response.StatusCode}");
+        }
+
+        Assert.Empty(api.Log.Errors);
+    }
+
     private static async Task<IReadOnlyList<(HttpMethod Method, string Path)>> RoutesAsync(ApiFixture api)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, "/openapi");

@@ -92,8 +92,8 @@ public sealed class McpCommandTests : IAsyncLifetime
         }
 
         using var charset = new StringContent("""{"command": "volant.vms.list"}""", Encoding.UTF8, MediaTypeHeaderValue.Parse("application/json; charset=no-such"));
-        using var read = await _api.Client.PostAsync(Path, charset, Cancel);
-        Assert.Equal(200, (int)read.StatusCode);
+        using var unread = await _api.Client.PostAsync(Path, charset, Cancel);
+        Assert.Equal(415, (int)unread.StatusCode);
     }
 
     private async Task<JsonNode> RunAsync(string body)

@@ -59,6 +59,15 @@ public sealed class ErrorMappingTests
     }
 
     [Fact]
+    public async Task A_field_that_the_sentence_names_is_not_told_twice()
+    {
+        const string Body = """{"detail":"The request is not valid: since must be a time; tail must be a number.","code":"invalid_request","errors":{"since":["must be a time"],"tail":["must be a number"]}}""";
+        await using var daemon = await FakeDaemon.StartAsync((context, _) => context.JsonAsync(400, Body, "application/problem+json"));
+
+        Assert.Equal("Error: The request is not valid: since must be a time; tail must be a number.\n", (await TestCli.For(daemon).RunAsync("vms", "logs", "web")).Error);
+    }
+
+    [Fact]
     public async Task With_json_output_the_problem_goes_to_standard_error_as_it_came()
     {
         await using var daemon = await FakeDaemon.StartAsync((context, _) => context.JsonAsync(404, """{"code":"vm_not_found","detail":"No VM 'web'.","trace_id":"t"}""", "application/problem+json"));

@@ -50,6 +50,22 @@ public sealed class FormatTests
     });
 
     [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_document_of_any_size_cannot_drive_the_terminal_and_says_the_same(bool asYaml)
+    {
+        // As much as an answer may hold; a step for each character would take minutes if it moved the rest.
+        var text = string.Concat(Enumerable.Repeat("\u202e\u2066x\u007f\u009b", 400_000));
+        var json = JsonPrinter.Make(writer => writer.WriteStringValue(text));
+        using var printed = new StringWriter { NewLine = "\n" };
+
+        JsonPrinter.Write(printed, json, asYaml ? OutputFormat.Yaml : OutputFormat.Json);
+
+        Assert.DoesNotContain(printed.ToString(), c => c != '\n' && TerminalText.IsHostile(c));
+        Assert.Equal(text, JsonElement.Parse(printed.ToString()).GetString());
+    }
+
+    [Theory]
     [InlineData("a: &x [1]\nb: *x")]
     [InlineData("a: [")]
     [InlineData("{")]

@@ -119,6 +119,61 @@ public sealed class HelpTests
         Assert.Single(result.Error.TrimEnd('\n').Split('\n'));
     }
 
+    [Theory]
+    [InlineData("did you mean 'volar vms'?", "vm", "list")]
+    [InlineData("did you mean 'volar vms list'?", "vms", "lst")]
+    [InlineData("did you mean 'volar vms list' or", "vms", "ls")]
+    [InlineData("did you mean 'volar plugins remove'?", "plugins", "rm")]
+    [InlineData("did you mean 'volar vms delete'?", "vms", "delte", "web")]
+    [InlineData("did you mean 'volar vms create'", "create", "web")]
+    [InlineData("did you mean 'volar vms exec'?", "exec", "web", "sh")]
+    [InlineData("did you mean '--output'?", "vms", "list", "--outptu", "json")]
+    [InlineData("did you mean '--memory'", "vms", "create", "web", "--mem", "512")]
+    [InlineData("'volar vms' has no command 'frobnicate'.", "vms", "frobnicate")]
+    [InlineData("'volar vms list' takes no further argument 'web'.", "vms", "list", "web")]
+    [InlineData("has no option '--frobnicate'.", "vms", "list", "--frobnicate")]
+    public async Task An_unknown_word_gets_the_nearest_one(string expected, params string[] args)
+    {
+        var result = await new TestCli().RunAsync(args);
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+        Assert.Contains(expected, result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_long_unknown_word_costs_nothing()
+    {
+        var result = await new TestCli().RunAsync("vms", new string('l', 100_000));
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+    }
+
+    [Fact]
+    public async Task A_wrong_command_line_is_a_problem_where_json_was_asked_for()
+    {
+        var result = await new TestCli().RunAsync("vms", "lst", "--output", "json");
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+        var problem = System.Text.Json.JsonElement.Parse(result.Error);
+        Assert.Equal("usage", problem.GetProperty("code").GetString());
+        Assert.Contains("See 'volar vms --help'", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("vms", "exec", "web", "--output", "json", "uname")]
+    [InlineData("vms", "exec", "web", "-it", "sh")]
+    public async Task An_option_behind_the_name_of_exec_is_no_command(params string[] args)
+    {
+        var result = await new TestCli().RunAsync(args);
+
+        Assert.Equal(ExitCodes.Usage, result.ExitCode);
+        Assert.Contains("go before the VM's name", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_command_of_exec_that_starts_with_a_dash_goes_behind_two() =>
+        Assert.Equal(ExitCodes.Unreachable, (await new TestCli().RunAsync("vms", "exec", "--api", "unix:///nonexistent/api.sock", "web", "--", "-x")).ExitCode);
+
     [Fact]
     public async Task Text_of_the_user_cannot_drive_the_terminal()
     {

@@ -104,6 +104,23 @@ public sealed class ResourceCommandTests
         Assert.Contains("volar vms operations web", unknown.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("application/json", "{ \"a\": \"\u001b[2J\u202e\u009b1m\" }", true)]
+    [InlineData("application/json", "no json \u001b[2J\u202e\u009b1m", true)]
+    [InlineData("text/plain", "\u001b]0;owned\u0007 \u001b[2J\u202e\u009b1m", true)]
+    [InlineData("application/json", "{\"a\":\"\u202e\u009b\"}", false)]
+    public async Task An_answer_of_a_workload_cannot_drive_the_terminal(string type, string body, bool onTerminal)
+    {
+        await using var daemon = await FakeDaemon.StartAsync((context, seen) => seen.Target == "/api/v1/vms/web/openapi"
+            ? context.JsonAsync(200, OpenApi, "application/yaml")
+            : context.JsonAsync(200, body, type));
+
+        var result = await new TestCli { OutputIsTerminal = onTerminal, Environment = { ["VOLANT_API_BASE"] = daemon.Address } }.RunAsync("vms", "call", "web", "getItem", "--query", "id=7");
+
+        Assert.Equal(ExitCodes.Ok, result.ExitCode);
+        Assert.DoesNotContain(result.Output, c => c != '\n' && Volant.Cli.Output.TerminalText.IsHostile(c));
+    }
+
     [Fact]
     public async Task A_forwarded_port_carries_both_directions_and_their_ends()
     {

@@ -157,6 +157,26 @@ public sealed class VmCommandTests
         Assert.Empty(result.Output);
     }
 
+    [Theory]
+    [InlineData("""{"name":"web","deleted":true}""", "vms", "delete", "web")]
+    [InlineData("""{"name":"web","deleted":true}""", "deployments", "delete", "web")]
+    [InlineData("""{"name":"web","deleted":true}""", "plugins", "remove", "web")]
+    [InlineData("""{"name":"web","enabled":true}""", "plugins", "enable", "web")]
+    [InlineData("""{"name":"web","enabled":false}""", "plugins", "disable", "web")]
+    public async Task What_has_no_document_is_told_as_one_or_by_its_name(string json, params string[] args)
+    {
+        await using var daemon = await FakeDaemon.StartAsync((context, seen) => context.JsonAsync(seen.Method == "DELETE" ? 204 : 200, "{}"));
+
+        var people = await TestCli.For(daemon).RunAsync(args);
+        var document = await TestCli.For(daemon).RunAsync([.. args, "--output", "json"]);
+        var quiet = await TestCli.For(daemon).RunAsync([.. args, "--quiet"]);
+
+        Assert.Equal(string.Empty, people.Output);
+        Assert.EndsWith(" 'web'.\n", people.Error, StringComparison.Ordinal);
+        Assert.Equal(json + "\n", document.Output);
+        Assert.Equal(("web\n", string.Empty), (quiet.Output, quiet.Error));
+    }
+
     [Fact]
     public async Task Delete_may_ignore_that_a_vm_does_not_exist()
     {

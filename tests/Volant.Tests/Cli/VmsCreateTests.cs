@@ -93,6 +93,59 @@ public sealed class VmsCreateTests : IDisposable
     }
 
     [Fact]
+    public async Task A_change_of_the_configuration_uploads_what_it_names_and_keeps_its_nulls()
+    {
+        var initramfs = Write("disk/initramfs.cpio", "an initramfs");
+        Write("user-data", "#cloud-config\n");
+        var patch = Write("web.json", """
+            {
+              "restart": null, "resources": {"memory_mb": null}, "rootfs": null, "metadata": {"initramfs": {"url": "disk/initramfs.cpio"}},
+              "initramfs": {"url": "disk/initramfs.cpio"}, "manifest": {"version": "2", "openapi": null, "disks": [{"name": "d", "source": "disk/initramfs.cpio"}]},
+              "cloud_init": {"user_data": {"path": "user-data"}, "meta_data": null}
+            }
+            """);
+        var digest = Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(initramfs, TestContext.Current.CancellationToken)));
+        await using var daemon = await FakeDaemon.StartAsync((context, seen) => seen.Method switch
+        {
+            "HEAD" => context.JsonAsync(404, string.Empty),
+            "PUT" => context.JsonAsync(201, "{}"),
+            _ => context.JsonAsync(200, """{"version":2,"updated_at":"2026-03-01T12:00:00Z","config":{}}"""),
+        });
+
+        var result = await TestCli.For(daemon).RunAsync("vms", "config", "set", "web", "--file", patch);
+
+        Assert.Equal((0, string.Empty), (result.ExitCode, result.Output));
+        daemon.AssertSaw($"HEAD /api/v1/artifacts/{digest}", $"PUT /api/v1/artifacts/{digest}", "PATCH /api/v1/vms/web/config");
+        Assert.True(JsonElement.DeepEquals(
+            JsonElement.Parse($$"""
+                {
+                  "restart": null, "resources": {"memory_mb": null}, "rootfs": null, "metadata": {"initramfs": {"url": "disk/initramfs.cpio"} },
+                  "initramfs": {"url": "volant://sha256/{{digest}}", "checksum": "sha256:{{digest}}" },
+                  "manifest": {"version": "2", "openapi": null, "disks": [{"name": "d", "source": "volant://sha256/{{digest}}", "checksum": "sha256:{{digest}}"}]},
+                  "cloud_init": {"user_data": {"inline": true, "content": "#cloud-config\n"}, "meta_data": null}
+                }
+                """),
+            JsonElement.Parse(daemon.Seen[2].Body)),
+            daemon.Seen[2].Text);
+    }
+
+    [Theory]
+    [InlineData("""{"initramfs": {"urll": "x"}}""", "initramfs.urll")]
+    [InlineData("""{"cloud_init": {"user_data": {"path": "nothing"}}}""", "cloud_init.user_data.path")]
+    [InlineData("[]", "holds no JSON object")]
+    public async Task A_change_that_is_not_valid_is_named_and_nothing_is_sent(string json, string word)
+    {
+        var patch = Write("web.json", json);
+        await using var daemon = await FakeDaemon.StartAsync();
+
+        var result = await TestCli.For(daemon).RunAsync("vms", "config", "set", "web", "--file", patch);
+
+        Assert.Equal(ExitCodes.Failed, result.ExitCode);
+        Assert.Contains(word, result.Error, StringComparison.Ordinal);
+        Assert.Empty(daemon.Seen);
+    }
+
+    [Fact]
     public async Task A_local_initramfs_is_relative_to_the_working_directory_and_checked()
     {
         Write("my.cpio", "an initramfs");

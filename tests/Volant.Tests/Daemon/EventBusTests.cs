@@ -15,7 +15,7 @@ public sealed class EventBusTests : IAsyncLifetime
     private VolantStore _store = null!;
     private EventBus _bus = null!;
     private VmRecord _vm = null!;
-    private bool _ready;
+    private int _changes;
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -158,7 +158,7 @@ public sealed class EventBusTests : IAsyncLifetime
     }
 
     private Task ChangeAsync(int count) =>
-        Task.WhenAll(Enumerable.Range(0, count).Select(_ => _store.SetReadyAsync(_vm.Id, _ready = !_ready, null, null, Cancel)));
+        Task.WhenAll(Enumerable.Range(0, count).Select(_ => _store.SetReadyAsync(_vm.Id, ready: true, null, $"change {++_changes}", Cancel)));
 
     private void Open(string file)
     {

@@ -41,13 +41,29 @@ public sealed class ModulesCommandTests
             "kernel/drivers/virtio-rng.ko: kernel/drivers/virtio.ko kernel/drivers/virtio_ring.ko\nkernel/drivers/virtio.ko: kernel/drivers/virtio_ring.ko\n" +
             "kernel/drivers/virtio_blk.ko:\nkernel/drivers/virtio_ring.ko:\n",
             members[$"{Prefix}/modules.dep"].Text);
-        Assert.Equal("kernel/drivers/button.ko\nkernel/fs/ext4/ext4.ko\n", members[$"{Prefix}/modules.builtin"].Text);
+        Assert.Equal("kernel/drivers/button.ko\n", members[$"{Prefix}/modules.builtin"].Text);
         Assert.Equal(["plain ring", "zipped rng", "plain blk"], new[] { "virtio_ring", "virtio-rng", "virtio_blk" }.Select(name => members[$"{Prefix}/kernel/drivers/{name}.ko"].Text), StringComparer.Ordinal);
         Assert.Equal(('d', 0x1EDu), (members["lib"].Kind, members["lib"].Permissions));
         Assert.Equal(0, new FileInfo(tree["m.cpio"]).Length % 4);
         var result = JsonDocument.Parse(run.Out).RootElement;
         Assert.Equal(("button", Release), (result.GetProperty("builtin")[0].GetString(), result.GetProperty("release").GetString()));
         Assert.Contains("virtio_net", result.GetProperty("missing").EnumerateArray().Select(name => name.GetString()!), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task File_systems_of_root_disks_come_with_the_others_when_asked_for()
+    {
+        using var tree = Kernel();
+
+        var run = await FledgeRun.RunAsync(tree, "modules", "--root", tree["root"], "--output", tree["m.cpio"], "--root-disk");
+
+        Assert.Equal(0, run.ExitCode);
+        var members = Newc.Read(await File.ReadAllBytesAsync(tree["m.cpio"], TestContext.Current.CancellationToken)).ToDictionary(member => member.Path, StringComparer.Ordinal);
+        const string Prefix = $"lib/modules/{Release}";
+        Assert.Equal("plain xfs", members[$"{Prefix}/kernel/fs/xfs/xfs.ko"].Text);
+        Assert.Contains($"{Prefix}/kernel/drivers/virtio_blk.ko", members.Keys, StringComparer.Ordinal);
+        Assert.Contains("kernel/fs/xfs/xfs.ko:\n", members[$"{Prefix}/modules.dep"].Text, StringComparison.Ordinal);
+        Assert.Equal("kernel/drivers/button.ko\nkernel/fs/ext4/ext4.ko\n", members[$"{Prefix}/modules.builtin"].Text);
     }
 
     [Fact]
@@ -144,11 +160,12 @@ public sealed class ModulesCommandTests
         tree.Write($"{Modules}/kernel/drivers/virtio.ko", "plain virtio");
         tree.Write($"{Modules}/kernel/drivers/virtio_blk.ko", "plain blk");
         tree.Write($"{Modules}/kernel/drivers/unwanted.ko", "plain unwanted");
+        tree.Write($"{Modules}/kernel/fs/xfs/xfs.ko", "plain xfs");
         tree.Write($"{Modules}/kernel/drivers/virtio-rng.ko.gz", Zip("zipped rng"));
         tree.Write(
             $"{Modules}/modules.dep",
             "kernel/drivers/virtio_blk.ko:\nkernel/drivers/unwanted.ko: kernel/drivers/virtio.ko\nkernel/drivers/virtio.ko: kernel/drivers/virtio_ring.ko\n" +
-            "kernel/drivers/virtio-rng.ko.gz: kernel/drivers/virtio.ko kernel/drivers/virtio_ring.ko\nkernel/drivers/virtio_ring.ko:\n");
+            "kernel/drivers/virtio-rng.ko.gz: kernel/drivers/virtio.ko kernel/drivers/virtio_ring.ko\nkernel/drivers/virtio_ring.ko:\nkernel/fs/xfs/xfs.ko:\n");
         tree.Write($"{Modules}/modules.builtin", "kernel/drivers/button.ko\nkernel/fs/ext4/ext4.ko\n");
         return tree;
     }

@@ -26,7 +26,7 @@ internal static class Spawned
             Environment = [.. new[] { "PATH", "DOTNET_ROOT", "HOME" }.Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}"), .. variables],
         });
         using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        var exit = process is null ? ProcessWait.TryReap(pid, out _) : await ProcessExitWatcher.WaitForExitAsync(process);
+        var exit = process is null ? ProcessWait.Reap(pid) : await ProcessExitWatcher.WaitForExitAsync(process);
         return (exit, await File.ReadAllTextAsync(output, TestContext.Current.CancellationToken));
     }
 }

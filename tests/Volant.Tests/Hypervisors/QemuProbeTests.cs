@@ -1,6 +1,7 @@
 using Volant.Contracts.Api;
 using Volant.Daemon;
 using Volant.Daemon.Hypervisors.Qemu;
+using Volant.Linux.Kernel;
 
 namespace Volant.Tests.Hypervisors;
 
@@ -42,7 +43,7 @@ public sealed class QemuProbeTests : IDisposable
     [InlineData("flags\t\t: avx vmxoff\n", false)]
     [InlineData("", false)]
     public void The_device_of_KVM_counts_only_on_a_processor_that_virtualises(string cpuinfo, bool virtualises) =>
-        Assert.Equal(virtualises, QemuProbe.HasVirtualisation(cpuinfo));
+        Assert.Equal(virtualises, CpuFeatures.HaveVirtualisation(cpuinfo));
 
     [Theory]
     [InlineData("/nowhere/qemu-system-x86_64")]

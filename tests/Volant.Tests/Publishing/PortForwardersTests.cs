@@ -10,6 +10,7 @@ using Volant.Daemon.Publishing;
 namespace Volant.Tests.Publishing;
 
 /// <summary>Real connections and datagrams on loopback through a published port.</summary>
+[Collection(nameof(Api.MeasuredAlone))]
 public sealed class PortForwardersTests : IAsyncLifetime
 {
     private readonly FakeTimeProvider _clock = new();

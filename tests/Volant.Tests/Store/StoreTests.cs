@@ -45,6 +45,40 @@ public sealed class StoreTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_reader_sees_every_change_of_a_vm_that_was_read_before()
+    {
+        var vm = await _store.InsertVmAsync(New("web"), Cancel);
+        Assert.Equal(VmStatus.Starting, _store.FindVm("web")!.Vm.Status);
+        await _store.SetStatusAsync(vm.Id, VmStatus.Running, null, Cancel);
+        Assert.Equal(VmStatus.Running, Assert.Single(_store.ListVms(new VmFilter()).Vms).Status);
+        Assert.Equal(VmStatus.Running, _store.FindVm(vm.Id)!.Vm.Status);
+        await _store.SetReadyAsync(vm.Id, ready: true, 7, null, Cancel);
+        Assert.True(_store.FindVm("web")!.Vm.Ready);
+        await _store.BeginDeleteAsync(vm.Id, Cancel);
+        Assert.Empty(_store.ListVms(new VmFilter()).Vms);
+        Assert.True(_store.FindVm("web")!.Deleting);
+        await _store.DeleteResourcesAsync(vm.Id, ["process", "directory"], Cancel);
+        await _store.DeleteVmAsync(vm.Id, null, Cancel);
+        Assert.Null(_store.FindVm("web"));
+        Assert.Null(_store.FindVm(vm.Id));
+    }
+
+    [Fact]
+    public async Task Readiness_that_is_known_already_is_no_event()
+    {
+        var vm = await _store.InsertVmAsync(New("web"), Cancel);
+        await _store.SetStatusAsync(vm.Id, VmStatus.Running, null, Cancel);
+        var events = new List<string>();
+        _store.Follow(occurrence => events.Add(occurrence.Event.Type));
+        foreach (var (ready, message) in new[] { (true, null), (true, null), (false, "sick"), (false, "sick"), (false, "worse"), (true, null) })
+        {
+            Assert.NotNull(await _store.SetReadyAsync(vm.Id, ready, null, message, Cancel));
+        }
+
+        Assert.Equal([VmEventTypes.Ready, VmEventTypes.NotReady, VmEventTypes.NotReady, VmEventTypes.Ready], events);
+    }
+
+    [Fact]
     public async Task A_taken_name_is_refused_and_records_nothing()
     {
         await _store.InsertVmAsync(New("web"), Cancel);

@@ -38,6 +38,8 @@ assert.equal(answer.status, 200);
 assert.match(answer.body, /n=2/);
 assert.deepEqual(JSON.parse(answer.body.split('\n').at(-1)), { text: 'Grüße' });
 
+assert.ok((await fail('run_command', { name: 'agent-1', command: [] })).errors.command);
+assert.equal((await fail('run_command', { name: 'agent-2', command: ['uname', '-a'] })).code, 'vm_not_found');
 assert.equal((await fail('create_vm', { name: 'agent-1', plugin: 'hello' })).code, 'vm_exists');
 const missing = await fail('get_vm', { name: 'agent-2' });
 assert.deepEqual([missing.code, /list_vms/.test(missing.next_step)], ['vm_not_found', true]);

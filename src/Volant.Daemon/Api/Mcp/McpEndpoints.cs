@@ -20,7 +20,7 @@ internal static class McpEndpoints
     private const string Instructions =
         """
         Volant runs workloads in microVMs on this host. A plugin says what a VM runs; list_plugins shows them. create_vm makes a VM and waits until its workload answers; run_action then calls the
-        workload, get_vm_logs shows what it wrote. For several equal VMs that are kept running use deployments. Delete what you no longer need: VMs stay until delete_vm.
+        workload, get_vm_logs shows what it wrote, run_command runs a program in the VM. For several equal VMs that are kept running use deployments. Delete what you no longer need: VMs stay until delete_vm.
         A failed call says in JSON: code, message, and often next_step.
         """;
 
@@ -30,6 +30,7 @@ internal static class McpEndpoints
     public static void AddMcp(this IServiceCollection services)
     {
         services.AddHttpContextAccessor();
+        services.AddSingleton<CommandCaller>();
         services.AddSingleton<GuestCaller>();
         services.AddSingleton<McpProtocol>();
         services.AddSingleton<OneShotCommands>();

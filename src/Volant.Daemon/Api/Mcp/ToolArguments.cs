@@ -6,7 +6,7 @@ using Volant.Contracts.Api;
 namespace Volant.Daemon.Api.Mcp;
 
 /// <summary>Holds the arguments of a call against the schema of its tool, so that an agent reads what is wrong with all of them.</summary>
-/// <remarks>Knows the keywords that the tools' own schemas use: type, enum, minimum, maximum and maxLength, one level deep.</remarks>
+/// <remarks>Knows the keywords that the tools' own schemas use: type, enum, minimum, maximum and maxLength, one level deep (members of objects, items of lists).</remarks>
 internal static class ToolArguments
 {
     private const int MaxEcho = 64;
@@ -55,6 +55,7 @@ internal static class ToolArguments
             "integer" => FindNumberFault(schema, value),
             "boolean" => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? null : "must be true or false",
             "object" => FindObjectFault(schema, value),
+            "array" => FindListFault(schema, value),
             _ => null,
         };
     }
@@ -77,6 +78,11 @@ internal static class ToolArguments
             ? null
             : least == int.MinValue ? "must be a whole number" : $"must be a whole number from {least} to {most}";
     }
+
+    private static string? FindListFault(JsonElement schema, JsonElement value) =>
+        value.ValueKind == JsonValueKind.Array && (!schema.TryGetProperty("items", out var each) || value.EnumerateArray().All(item => FindFault(each, item) is null))
+            ? null
+            : "must be a list, as its schema says";
 
     private static string? FindObjectFault(JsonElement schema, JsonElement value)
     {

@@ -57,6 +57,7 @@ internal sealed partial class ToolGuard(RateLimits limits, IHttpContextAccessor 
         ErrorCodes.RuntimeMismatch => "list_vms with 'plugin' shows the VMs of a plugin.",
         ErrorCodes.NoReadyVm => "list_vms with 'plugin' shows whether one is on its way; create_vm makes one.",
         ErrorCodes.IpPoolExhausted or ErrorCodes.InsufficientCapacity => "Ask for less, or make room with delete_vm.",
+        ErrorCodes.ExecFailed => "run_command takes a program of the guest, found by its PATH or named by its whole path; a shell is a program, too, where the image has one: [\"/bin/sh\", \"-c\", \"...\"].",
         ErrorCodes.TooManyRequests => "Wait a second and repeat the call.",
         _ => null,
     };

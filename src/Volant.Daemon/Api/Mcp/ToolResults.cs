@@ -265,6 +265,30 @@ internal sealed record ActionAnswer
     public string? Note { get; init; }
 }
 
+/// <summary>How a command in a guest ended.</summary>
+internal sealed record CommandOutcome
+{
+    /// <summary>The VM that it ran in.</summary>
+    public required string Vm { get; init; }
+
+    /// <summary>128 + signal when a signal ended it; absent when it took too long.</summary>
+    public int? ExitCode { get; init; }
+
+    /// <summary>Number of the signal that ended it.</summary>
+    public int? Signal { get; init; }
+
+    /// <summary>Without control characters; U+FFFD where it is no UTF-8.</summary>
+    public required string Stdout { get; init; }
+
+    /// <summary>Under the same rules.</summary>
+    public required string Stderr { get; init; }
+
+    public required long DurationMs { get; init; }
+
+    /// <summary>What is missing and why; absent when nothing is.</summary>
+    public string? Note { get; init; }
+}
+
 /// <summary>The daemon and its host.</summary>
 internal sealed record SystemOverview
 {

@@ -54,7 +54,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
         {
             // The first thread is dead, others may be about to: until they are, there is no exit status, and the zombie would stay.
             ProcessWait.Peek(pid);
-            var exit = ProcessWait.TryReap(pid, out _);
+            var exit = ProcessWait.Reap(pid);
             throw Failed(spec, new HypervisorExit(exit?.ExitCode, exit?.Signal, null), logStart);
         }
 

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.Win32.SafeHandles;
 using Volant.Contracts.Api;
+using Volant.Linux.Kernel;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Hypervisors.Qemu;
@@ -29,7 +30,7 @@ internal static partial class QemuProbe
         var path = Find(program ?? DefaultProgram);
         var version = ParseVersion(path, RunVersion(path));
         var cpuinfo = ReadCpuInfo();
-        return new QemuHost(path, version, HasVirtualisation(cpuinfo) && CanOpen("/dev/kvm"), CanOpen("/dev/vhost-vsock"), CanOpen("/dev/vhost-net"), ParseTscKhz(cpuinfo));
+        return new QemuHost(path, version, CpuFeatures.HaveVirtualisation(cpuinfo) && CanOpen("/dev/kvm"), CanOpen("/dev/vhost-vsock"), CanOpen("/dev/vhost-net"), ParseTscKhz(cpuinfo));
     }
 
     /// <summary>Reads the first line of <c>qemu-system-x86_64 --version</c>.</summary>
@@ -46,13 +47,6 @@ internal static partial class QemuProbe
             ? version
             : throw Unavailable($"'{path}' is QEMU {version}; {Oldest} or newer is needed. Upgrade it (apt-get install qemu-system-x86).");
     }
-
-    /// <summary>Whether the processor virtualises, by <c>/proc/cpuinfo</c> (x86: flag <c>vmx</c> or <c>svm</c>).</summary>
-    /// <remarks>
-    /// The device alone says too little: in a VM that was given none of the processor's virtualisation, KVM may emulate it in
-    /// software; QEMU then aborts on a register that is missing, or guests that do not know of it hang.
-    /// </remarks>
-    internal static bool HasVirtualisation(string cpuinfo) => VirtualisationFlag().IsMatch(cpuinfo);
 
     /// <summary>Frequency of the time stamp counter by <c>/proc/cpuinfo</c>: bogomips is twice the frequency in MHz.</summary>
     internal static long? ParseTscKhz(string cpuinfo)
@@ -164,9 +158,6 @@ internal static partial class QemuProbe
 
     [GeneratedRegex(@"\AQEMU emulator version (?<version>[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?)", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex VersionLine();
-
-    [GeneratedRegex(@"^flags\s*:.*\b(vmx|svm)\b", RegexOptions.CultureInvariant | RegexOptions.Multiline | RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex VirtualisationFlag();
 
     [GeneratedRegex(@"^bogomips\s*:\s*(?<value>[0-9]+(\.[0-9]+)?)\s*$", RegexOptions.CultureInvariant | RegexOptions.Multiline | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Bogomips();

@@ -1,7 +1,7 @@
-namespace Volant.Agent.Transport;
+namespace Volant.Linux.IO;
 
 /// <summary>A duplex stream that only reads and writes asynchronously and buffers nothing.</summary>
-internal abstract class AsyncOnlyStream : Stream
+public abstract class AsyncOnlyStream : Stream
 {
     /// <inheritdoc/>
     public override bool CanRead => true;
