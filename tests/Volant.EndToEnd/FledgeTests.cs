@@ -29,7 +29,7 @@ public sealed class FledgeTests : IDisposable
             image = "oci:image"
             [filesystem]
             type = "{type}"
-            """);
+            """, TestContext.Current.CancellationToken);
         await File.WriteAllTextAsync(Path.Combine(_directory, "manifest.toml"), """
             schema_version = "1.0"
             name = "app"
@@ -39,7 +39,7 @@ public sealed class FledgeTests : IDisposable
             memory_mb = 192
             [workload]
             base_url = "http://127.0.0.1:8080"
-            """);
+            """, TestContext.Current.CancellationToken);
         if (type is "xfs" or "btrfs")
         {
             Assert.SkipUnless(Environment.IsPrivilegedProcess && await CanMountAsync(), $"a disk of type {type} is filled through a loop mount, which is not possible here");

@@ -21,7 +21,6 @@ internal sealed class RunCommand
     private readonly Option<int?> _cpu = Symbols.Number("--cpu", "N", "Virtual CPUs", 1, ManifestRules.MaxCpuCores);
     private readonly Option<int?> _memory = Symbols.Number("--memory", "MIB", "Memory in MiB", 1, ManifestRules.MaxMemoryMib);
     private readonly Option<string?> _network = Symbols.Text("--network", "MODE", "bridged, dhcp, or vsock for a guest without a network [default: bridged]");
-    private readonly Option<string[]> _plain = Symbols.Repeated("--plain-http", "HOST", "Registry to speak with without encryption; loopback addresses always are");
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
     private readonly Option<int?> _timeout = Symbols.WaitTimeout();
 
@@ -38,7 +37,7 @@ internal sealed class RunCommand
         return scope.Define(
             "run",
             "Run a container image in a VM. Its root disk is built at the first use and kept.",
-            [_image, _arguments, _name, _publish, _env, _cpu, _memory, _network, _plain, _wait, _timeout],
+            [_image, _arguments, _name, _publish, _env, _cpu, _memory, _network, _wait, _timeout],
             ["volar run nginx -p 8080:80 --wait", "volar run alpine --name box -- sleep 3600"],
             RunAsync);
     }
@@ -54,7 +53,7 @@ internal sealed class RunCommand
         }
 
         run.Host.CatchInterrupts();
-        var image = await BuiltImage.GetAsync(new FledgeProgram(run.Host), run.Host, parsed.GetRequiredValue(_image), parsed.GetValue(_plain) ?? [], run.Talk.Say, cancellationToken);
+        var image = await BuiltImage.GetAsync(new FledgeProgram(run.Host), run.Host, parsed.GetRequiredValue(_image), run.Talk.Say, cancellationToken);
         await using var uploads = new MediaUploads(run.Client, run.Talk, DocumentOrigin.InDirectory(image.Directory));
         var manifest = await uploads.UploadAsync(image.Manifest, cancellationToken);
         await run.Client.InstallPluginAsync(JsonDocuments.Serialise(manifest), cancellationToken);

@@ -18,15 +18,13 @@ internal sealed record BuiltImage(PluginManifest Manifest, string Directory, IRe
     /// <param name="fledge">Does the work.</param>
     /// <param name="host">The surroundings.</param>
     /// <param name="image">The user's name for it.</param>
-    /// <param name="plainHosts">Registries that are spoken to without encryption.</param>
     /// <param name="say">Told before something takes long.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="CliException">There is no such image, or it cannot be built.</exception>
-    public static async Task<BuiltImage> GetAsync(FledgeProgram fledge, CliHost host, string image, IReadOnlyList<string> plainHosts, Action<string> say, CancellationToken cancellationToken)
+    public static async Task<BuiltImage> GetAsync(FledgeProgram fledge, CliHost host, string image, Action<string> say, CancellationToken cancellationToken)
     {
         var reference = HasPrefix(image) ? image : $"docker://{image}";
-        string[] plain = [.. plainHosts.SelectMany(plainHost => new[] { "--plain-http", plainHost })];
-        using var inspected = Parse(await fledge.RunAsync(["inspect", reference, "--json", .. plain], cancellationToken));
+        using var inspected = Parse(await fledge.RunAsync(["inspect", reference, "--json"], cancellationToken));
         var facts = inspected.RootElement.GetProperty("image");
         var digest = facts.GetProperty("digest").GetString() ?? string.Empty;
         var hex = digest.StartsWith(Sha256Text.Prefix, StringComparison.Ordinal) ? digest[Sha256Text.Prefix.Length..] : string.Empty;
@@ -42,7 +40,7 @@ internal sealed record BuiltImage(PluginManifest Manifest, string Directory, IRe
             // The manifest comes last, so where there is one the disk is whole.
             System.IO.Directory.CreateDirectory(directory);
             say($"Building a root disk from {image} ({digest[..(Sha256Text.Prefix.Length + DigestDigits)]}).");
-            await fledge.RunAsync(["build", Pinned(reference, digest), "--output", Path.Combine(directory, "image"), "--json", .. plain], cancellationToken);
+            await fledge.RunAsync(["build", Pinned(reference, digest), "--output", Path.Combine(directory, "image"), "--json"], cancellationToken);
         }
 
         return new BuiltImage(Read(manifest, hex), directory, [.. facts.GetProperty("entrypoint").EnumerateArray().Select(word => word.GetString() ?? string.Empty)]);

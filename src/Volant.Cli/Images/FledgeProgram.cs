@@ -17,7 +17,7 @@ internal sealed class FledgeProgram(CliHost host)
     private const int Interrupt = 2;
 
     private static readonly string[] Directories = ["/usr/local/bin", "/usr/bin"];
-    private static readonly string[] Passed = ["HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "FLEDGE_AGENT", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    private static readonly string[] Passed = ["HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "CONTAINERS_REGISTRIES_CONF", "FLEDGE_AGENT", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
     /// <summary>Runs it and returns what it printed. On a terminal it shows its own progress.</summary>
     /// <param name="arguments">Its arguments.</param>

@@ -25,11 +25,10 @@ internal static class BuildCommand
         var output = new Option<string?>("--output", "-o") { Description = "Directory, file (.img, .cpio, .cpio.gz) or name without suffix; default: the manifest's name, in the working directory", HelpName = "PATH" };
         var compress = new Option<string?>("--compress") { Description = "Of an initramfs: none (starts soonest) or gzip (smallest, the default)", HelpName = "none|gzip" };
         compress.AcceptOnlyFromAmong("none", "gzip");
-        var plain = new Option<string[]>("--plain-http") { Description = "Registry, HOST:PORT, to speak with without encryption; loopback addresses always are", HelpName = "HOST" };
         var quiet = new Option<bool>("--quiet", "-q") { Description = "Print nothing but errors" };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON" };
         var direct = new DirectOptions();
-        var command = new Command("build", "Build boot media and manifest from a build file or a Dockerfile") { path, config, manifest, output, compress, plain, direct.Context, direct.Target, direct.Arguments, direct.IsInitramfs, quiet, json };
+        var command = new Command("build", "Build boot media and manifest from a build file or a Dockerfile") { path, config, manifest, output, compress, direct.Context, direct.Target, direct.Arguments, direct.IsInitramfs, quiet, json };
         command.SetAction((parsed, cancellationToken) => FledgeApp.GuardAsync(terminal, async () =>
         {
             var wanted = parsed.GetValue(compress) switch { "none" => Compression.None, "gzip" => Compression.Gzip, _ => (Compression?)null };
@@ -41,7 +40,7 @@ internal static class BuildCommand
             using var client = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
             var programs = new BootPrograms(defaults, new VerifiedDownload(client, defaults.CacheDirectory));
             var progress = new Progress(terminal.ErrorIsTerminal && !isQuiet ? terminal.Error : null, clock);
-            var images = new ImageSources(client, new BlobCache(Path.Combine(defaults.CacheDirectory, "oci"), progress, clock), parsed.GetValue(plain) ?? []);
+            var images = new ImageSources(client, new BlobCache(Path.Combine(defaults.CacheDirectory, "oci"), progress, clock), defaults.RegistriesFile);
             var built = await request.RunAsync(new InitramfsBuilder(programs, images, progress), new RootfsBuilder(programs, images, progress), cancellationToken);
             if (built.Manifest is null && !isQuiet)
             {

@@ -20,14 +20,13 @@ internal static class InspectCommand
     {
         var what = new Argument<string>("WHAT") { Description = "An initramfs, a root disk, a manifest, an OCI layout, an archive of images, or an image: docker://NAME" };
         FledgeApp.RefuseOptions(what);
-        var plain = new Option<string[]>("--plain-http") { Description = "Registry, HOST:PORT, to speak with without encryption; loopback addresses always are", HelpName = "HOST" };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON" };
-        var command = new Command("inspect", "Tell what an artifact is and what it holds") { what, plain, json };
+        var command = new Command("inspect", "Tell what an artifact is and what it holds") { what, json };
         command.SetAction((parsed, cancellationToken) => FledgeApp.GuardAsync(terminal, async () =>
         {
             using var client = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
             var progress = new Progress(terminal.ErrorIsTerminal ? terminal.Error : null, clock);
-            var images = new ImageSources(client, new BlobCache(Path.Combine(defaults.CacheDirectory, "oci"), progress, clock), parsed.GetValue(plain) ?? []);
+            var images = new ImageSources(client, new BlobCache(Path.Combine(defaults.CacheDirectory, "oci"), progress, clock), defaults.RegistriesFile);
             var found = await new Inspector(images).InspectAsync(parsed.GetRequiredValue(what), cancellationToken);
             await terminal.Out.WriteAsync(parsed.GetValue(json) ? JsonSerializer.Serialize(found, FledgeJson.Default.InspectedArtifact) + "\n" : Describe(found));
         }));

@@ -6,9 +6,6 @@ namespace Volant.Fledge.Oci;
 /// <summary>Where an image is.</summary>
 internal abstract partial record ImageReference
 {
-    /// <summary>Registry of a name that has none.</summary>
-    private const string DefaultRegistry = "docker.io";
-
     private const string DockerPrefix = "docker://";
 
     /// <summary>Name for people and manifests.</summary>
@@ -57,23 +54,26 @@ internal abstract partial record ImageReference
             throw new FormatException($"names the digest '{digest}'; it must be 'sha256:' and 64 lower-case hex digits");
         }
 
-        // A first part with a dot or a port is a registry (Docker's rule, which every tool follows).
+        // A first part with a dot or a port is a registry (Docker's rule, which every tool follows); a name without one is looked up in registries.conf.
         var slash = rest.IndexOf('/', StringComparison.Ordinal);
         var first = slash < 0 ? string.Empty : rest[..slash];
         var hasHost = first == "localhost" || first.AsSpan().ContainsAny('.', ':');
-        var (host, path) = hasHost ? (first, rest[(slash + 1)..]) : (DefaultRegistry, rest);
+        var (host, path) = hasHost ? (first, rest[(slash + 1)..]) : (null, rest);
         var colon = path.LastIndexOf(':');
         var tag = colon >= 0 ? path[(colon + 1)..] : digest is null ? "latest" : null;
         var repository = colon >= 0 ? path[..colon] : path;
-        if (!hasHost && !repository.Contains('/', StringComparison.Ordinal))
-        {
-            repository = $"library/{repository}";
-        }
-
-        return HostPattern().IsMatch(host) && repository.Length <= 255 && RepositoryPattern().IsMatch(repository) && (tag is null || TagPattern().IsMatch(tag))
+        return (host is null || HostPattern().IsMatch(host)) && repository.Length <= 255 && RepositoryPattern().IsMatch(repository) && (tag is null || TagPattern().IsMatch(tag))
             ? new Registry(host, repository, tag, digest)
-            : throw new FormatException($"is '{text}', which is no name of an image such as 'alpine:3.20' or 'registry.example:5000/team/app@sha256:…'");
+            : throw new FormatException($"is '{text}', which is no name of an image such as 'registry.example:5000/team/app:1.2' or 'app@sha256:…'");
     }
+
+    /// <summary>Whether a text is <c>HOST</c> or <c>HOST/PATH</c>, where repositories may be.</summary>
+    public static bool IsPlace(string text) => text.Split('/', 2) switch
+    {
+        [var host] => HostPattern().IsMatch(host),
+        [var host, var path] => HostPattern().IsMatch(host) && RepositoryPattern().IsMatch(path),
+        _ => false,
+    };
 
     private static (string Path, string? Tag) SplitTag(string rest) =>
         rest.LastIndexOf(':') is > 0 and var colon && TagPattern().IsMatch(rest[(colon + 1)..]) ? (rest[..colon], rest[(colon + 1)..]) : (rest, null);
@@ -91,13 +91,13 @@ internal abstract partial record ImageReference
     private static partial Regex TagPattern();
 
     /// <summary>An image of a registry.</summary>
-    /// <param name="Host">Host and port.</param>
+    /// <param name="Host">Host and port; null when the name says none.</param>
     /// <param name="Repository">Path below it.</param>
     /// <param name="Tag">Tag; null when only the digest counts.</param>
     /// <param name="Digest"><c>sha256:HEX</c> when it is fixed.</param>
-    internal sealed record Registry(string Host, string Repository, string? Tag, string? Digest) : ImageReference
+    internal sealed record Registry(string? Host, string Repository, string? Tag, string? Digest) : ImageReference
     {
-        public override string Text => $"{Host}/{Repository}{(Tag is null ? string.Empty : ":" + Tag)}{(Digest is null ? string.Empty : "@" + Digest)}";
+        public override string Text => $"{(Host is null ? string.Empty : Host + "/")}{Repository}{(Tag is null ? string.Empty : ":" + Tag)}{(Digest is null ? string.Empty : "@" + Digest)}";
 
         public override string ShortName => Repository[(Repository.LastIndexOf('/') + 1)..];
     }

@@ -22,8 +22,8 @@ internal sealed record OpenedImage(ImageReference Reference, ImageSource Source,
 /// <summary>Opens images wherever they are.</summary>
 /// <param name="client">Speaks with registries; follows redirects, but never from https to http.</param>
 /// <param name="cache">Keeps what they gave.</param>
-/// <param name="plainHosts">Registries that are spoken to without encryption, besides loopback addresses.</param>
-internal sealed class ImageSources(HttpClient client, BlobCache cache, IReadOnlyCollection<string> plainHosts)
+/// <param name="registriesFile">Path of <c>registries.conf</c>; read when an image of a registry is wanted.</param>
+internal sealed class ImageSources(HttpClient client, BlobCache cache, string registriesFile)
 {
     /// <summary>Opens an image.</summary>
     /// <exception cref="FledgeException">It is not there, or cannot be read.</exception>
@@ -31,7 +31,8 @@ internal sealed class ImageSources(HttpClient client, BlobCache cache, IReadOnly
     {
         if (input is ImageInput.Finished finished)
         {
-            return new OpenedImage(finished.Reference, Open(finished.Reference), null);
+            var (named, source) = Open(finished.Reference);
+            return new OpenedImage(named, source, null);
         }
 
         var build = (ImageInput.Dockerfile)input;
@@ -40,8 +41,8 @@ internal sealed class ImageSources(HttpClient client, BlobCache cache, IReadOnly
         {
             var archive = Path.Combine(scratch, $"{Rootfs.ImageFacts.PluginName(Path.GetFileName(build.Context))}.tar");
             await ImageBuilder.BuildAsync(build, archive, cancellationToken);
-            var reference = new ImageReference.LayoutArchive(archive, null);
-            return new OpenedImage(reference, Open(reference), scratch);
+            var (named, source) = Open(new ImageReference.LayoutArchive(archive, null));
+            return new OpenedImage(named, source, scratch);
         }
         catch
         {
@@ -50,18 +51,18 @@ internal sealed class ImageSources(HttpClient client, BlobCache cache, IReadOnly
         }
     }
 
-    private ImageSource Open(ImageReference reference)
+    private (ImageReference Named, ImageSource Source) Open(ImageReference reference)
     {
         try
         {
             return reference switch
             {
                 ImageReference.LayoutDirectory layout => Directory.Exists(layout.Path)
-                    ? new LayoutSource(new DirectoryFiles(layout.Path), layout.Tag, layout.Path)
+                    ? (layout, new LayoutSource(new DirectoryFiles(layout.Path), layout.Tag, layout.Path))
                     : throw new FledgeException($"There is no directory '{layout.Path}' with an OCI layout."),
-                ImageReference.LayoutArchive archive => new LayoutSource(new ArchiveFiles(archive.Path), archive.Tag, archive.Path),
-                ImageReference.DockerArchive archive => new DockerArchiveSource(new ArchiveFiles(archive.Path), archive.Name, archive.Path),
-                ImageReference.Registry image => new RegistrySource(Client(image), image, cache),
+                ImageReference.LayoutArchive archive => (archive, new LayoutSource(new ArchiveFiles(archive.Path), archive.Tag, archive.Path)),
+                ImageReference.DockerArchive archive => (archive, new DockerArchiveSource(new ArchiveFiles(archive.Path), archive.Name, archive.Path)),
+                ImageReference.Registry image => OpenRegistry(Registries.Read(registriesFile).Locate(image)),
                 _ => throw new InvalidOperationException("Unknown reference."),
             };
         }
@@ -71,6 +72,6 @@ internal sealed class ImageSources(HttpClient client, BlobCache cache, IReadOnly
         }
     }
 
-    private RegistryClient Client(ImageReference.Registry image) =>
-        new(client, image, RegistryClient.IsLoopback(image.Host) || plainHosts.Contains(image.Host, StringComparer.OrdinalIgnoreCase), RegistryCredentials.Find(image.Host));
+    private (ImageReference Named, ImageSource Source) OpenRegistry(RegistryAddress address) =>
+        (address.Image, new RegistrySource(new RegistryClient(client, address, RegistryCredentials.Find(address.Host, address.Repository)), address.Image, cache));
 }

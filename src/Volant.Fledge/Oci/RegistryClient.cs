@@ -6,27 +6,22 @@ namespace Volant.Fledge.Oci;
 
 /// <summary>Speaks with one repository of a registry: addresses, tokens, answers.</summary>
 /// <remarks>
-/// OCI Distribution Specification 1.1; tokens as in "Token Authentication" of the distribution project. Plain http is used with loopback addresses, and with
-/// others only when asked for. A token is sent to its registry alone: a redirected request goes without it.
+/// OCI Distribution Specification 1.1; tokens as in "Token Authentication" of the distribution project. A token is sent to its registry alone: a redirected request goes without it.
 /// </remarks>
 /// <param name="client">Follows redirects, but never from https to http.</param>
-/// <param name="image">The image.</param>
-/// <param name="isPlain">Whether to use http.</param>
+/// <param name="address">Where the image is.</param>
 /// <param name="credentials">Name and password for this registry, <c>USER:PASSWORD</c>; null for none.</param>
-internal sealed partial class RegistryClient(HttpClient client, ImageReference.Registry image, bool isPlain, string? credentials)
+internal sealed partial class RegistryClient(HttpClient client, RegistryAddress address, string? credentials)
 {
     /// <summary>Longest silence of a registry.</summary>
     public static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(30);
 
-    private const string HubName = "docker.io";
-    private const string HubHost = "registry-1.docker.io";
-
     private AuthenticationHeaderValue? _authorization;
 
     /// <summary>For messages.</summary>
-    public string Name => image.Text;
+    public string Name => address.Image.Text;
 
-    private string Base => $"{(isPlain ? "http" : "https")}://{(image.Host == HubName ? HubHost : image.Host)}/v2/{image.Repository}";
+    private string Base => $"{(address.IsPlain ? "http" : "https")}://{address.Host}/v2/{address.Repository}";
 
     /// <summary>Whether an address may be spoken to without encryption: loopback only.</summary>
     public static bool IsLoopback(string host)
@@ -97,12 +92,12 @@ internal sealed partial class RegistryClient(HttpClient client, ImageReference.R
     private async Task<string> FetchTokenAsync(string challenge, CancellationToken cancellationToken)
     {
         var values = ChallengeValue().Matches(challenge).ToDictionary(match => match.Groups["name"].Value, match => match.Groups["value"].Value, StringComparer.OrdinalIgnoreCase);
-        if (!Uri.TryCreate(values.GetValueOrDefault("realm"), UriKind.Absolute, out var realm) || !(realm.Scheme == Uri.UriSchemeHttps || (realm.Scheme == Uri.UriSchemeHttp && isPlain)))
+        if (!Uri.TryCreate(values.GetValueOrDefault("realm"), UriKind.Absolute, out var realm) || !(realm.Scheme == Uri.UriSchemeHttps || (realm.Scheme == Uri.UriSchemeHttp && address.IsPlain)))
         {
-            throw new FledgeException($"The registry of {Name} names no token service that may be asked: it must be https{(isPlain ? " or http" : string.Empty)}.");
+            throw new FledgeException($"The registry of {Name} names no token service that may be asked: it must be https{(address.IsPlain ? " or http" : string.Empty)}.");
         }
 
-        var query = string.Join('&', new[] { ("service", values.GetValueOrDefault("service")), ("scope", values.GetValueOrDefault("scope") ?? $"repository:{image.Repository}:pull") }
+        var query = string.Join('&', new[] { ("service", values.GetValueOrDefault("service")), ("scope", values.GetValueOrDefault("scope") ?? $"repository:{address.Repository}:pull") }
             .Where(pair => pair.Item2 is not null).Select(pair => $"{pair.Item1}={Uri.EscapeDataString(pair.Item2!)}"));
         using var request = new HttpRequestMessage(HttpMethod.Get, $"{realm.AbsoluteUri}{(realm.Query.Length == 0 ? '?' : '&')}{query}");
         request.Headers.Authorization = credentials is null ? null : Basic(credentials);
@@ -141,7 +136,7 @@ internal sealed partial class RegistryClient(HttpClient client, ImageReference.R
     {
         HttpStatusCode.NotFound => new FledgeException($"The registry has no {path} of {Name}; check name and tag."),
         HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new FledgeException(
-            $"The registry refuses {Name} ({(int)status}): it does not exist, or needs a name and password; log in with a tool that writes {RegistryCredentials.FileVariable} or ~/.docker/config.json."),
+            $"The registry refuses {Name} ({(int)status}): it does not exist, or needs a name and password; log in with a tool that writes {RegistryCredentials.FileVariable}, containers/auth.json or ~/.docker/config.json."),
         HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError => new HttpRequestException($"the registry answered {(int)status}", null, status),
         _ => new FledgeException($"The registry answered {(int)status} for {path} of {Name}."),
     };

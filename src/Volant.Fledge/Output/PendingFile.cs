@@ -80,7 +80,10 @@ internal sealed class PendingFile : IDisposable
     {
         var now = File.GetLastWriteTimeUtc(own);
         var pattern = $".{System.IO.Path.GetFileName(full)}.{new string('?', 32)}{Suffix}";
-        foreach (var leftover in Directory.EnumerateFiles(System.IO.Path.GetDirectoryName(full) ?? "/", pattern))
+
+        // Exactly so many characters: by default a '?' also stands for none, as in DOS.
+        var exact = new EnumerationOptions { MatchType = MatchType.Simple, AttributesToSkip = FileAttributes.None };
+        foreach (var leftover in Directory.EnumerateFiles(System.IO.Path.GetDirectoryName(full) ?? "/", pattern, exact))
         {
             try
             {

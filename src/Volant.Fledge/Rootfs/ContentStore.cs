@@ -88,10 +88,19 @@ internal sealed class ContentStore
         return first;
     }
 
-    /// <summary>Writes out what is buffered.</summary>
+    /// <summary>Writes out what is buffered; nothing but zeros becomes a hole.</summary>
     public void Flush()
     {
-        RandomAccess.Write(_file, _buffer.AsSpan(0, _filled), _offset);
+        var bytes = _buffer.AsSpan(0, _filled);
+        if (bytes.ContainsAnyExcept((byte)0))
+        {
+            RandomAccess.Write(_file, bytes, _offset);
+        }
+        else if (RandomAccess.GetLength(_file) < _offset + _filled)
+        {
+            RandomAccess.SetLength(_file, _offset + _filled);
+        }
+
         _offset += _filled;
         _filled = 0;
     }

@@ -134,7 +134,10 @@ internal sealed class LayerMerger(RootTree tree, ContentStore store)
     /// <summary>Removes what older layers put into a directory; true when something of this layer is left.</summary>
     private bool HideOlder(RootNode directory)
     {
-        foreach (var (name, child) in directory.Children!.ToArray())
+        // Once is enough: what comes later is of this layer. A layer may hold millions of whiteouts of one directory.
+        var older = directory.HiddenIn == _layer ? [] : directory.Children!.ToArray();
+        directory.HiddenIn = _layer;
+        foreach (var (name, child) in older)
         {
             if (!Keeps(child))
             {

@@ -35,6 +35,9 @@ internal sealed class RootNode
     /// <summary>Content of a file.</summary>
     public Extent Content { get; init; }
 
+    /// <summary>Number of the last layer that hid what older ones had put into this directory.</summary>
+    public int HiddenIn { get; set; }
+
     /// <summary>Names of a directory, <see cref="ByteText"/>; null for anything else.</summary>
     public Dictionary<string, RootName>? Children { get; init; }
 

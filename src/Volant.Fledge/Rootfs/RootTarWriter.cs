@@ -6,7 +6,7 @@ namespace Volant.Fledge.Rootfs;
 internal sealed class RootTarWriter(ContentStore store, Stream output, CancellationToken cancellationToken)
 {
     private readonly TarWriter _tar = new(output);
-    private readonly Dictionary<RootNode, string> _written = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<RootNode, (RootNode Directory, string Name)> _written = new(ReferenceEqualityComparer.Instance);
     private readonly byte[] _buffer = new byte[256 * 1024];
 
     /// <summary>Writes everything but the root directory itself.</summary>
@@ -28,11 +28,11 @@ internal sealed class RootTarWriter(ContentStore store, Stream output, Cancellat
             var place = path + name;
             if (_written.TryGetValue(child.Node, out var first))
             {
-                _tar.WriteHeader(Describe(child.Node, place) with { Kind = TarKind.HardLink, LinkName = first, SizeBytes = 0, Attributes = null });
+                _tar.WriteHeader(Describe(child.Node, place) with { Kind = TarKind.HardLink, LinkName = Path(first), SizeBytes = 0, Attributes = null });
                 continue;
             }
 
-            _written[child.Node] = place;
+            _written[child.Node] = (directory, name);
             _tar.WriteHeader(Describe(child.Node, child.Node.IsDirectory ? place + "/" : place));
             Copy(child.Node.Content);
             if (child.Node.IsDirectory)
@@ -40,6 +40,18 @@ internal sealed class RootTarWriter(ContentStore store, Stream output, Cancellat
                 Write(child.Node, place + "/");
             }
         }
+    }
+
+    /// <summary>The path of what was written. Paths are not kept: a million deep ones would take gigabytes.</summary>
+    private string Path((RootNode Directory, string Name) place)
+    {
+        var parts = new Stack<string>([place.Name]);
+        for (var directory = place.Directory; _written.TryGetValue(directory, out var above); directory = above.Directory)
+        {
+            parts.Push(above.Name);
+        }
+
+        return string.Join('/', parts);
     }
 
     private static TarEntry Describe(RootNode node, string name) => new()

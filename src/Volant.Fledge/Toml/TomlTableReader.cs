@@ -47,6 +47,38 @@ internal sealed class TomlTableReader(TomlNode table, string path, TomlFaults fa
         return new TomlTableReader(table.Table![key], Join(key), faults);
     }
 
+    /// <summary>The elements of a member that is an array of strings; none when absent or something else.</summary>
+    public IEnumerable<string> Strings(string key)
+    {
+        foreach (var node in Value<List<TomlNode>>(key, "an array", required: false) ?? [])
+        {
+            if (node.Value is string text)
+            {
+                yield return text;
+            }
+            else
+            {
+                faults.Add(node, Join(key), $"must hold strings, not {node.Kind}");
+            }
+        }
+    }
+
+    /// <summary>The elements of a member that is an array of tables; none when absent or something else.</summary>
+    public IEnumerable<TomlTableReader> Tables(string key)
+    {
+        foreach (var node in Value<List<TomlNode>>(key, "an array of tables", required: false) ?? [])
+        {
+            if (node.Table is not null)
+            {
+                yield return new TomlTableReader(node, Join(key), faults);
+            }
+            else
+            {
+                faults.Add(node, Join(key), $"must hold tables, not {node.Kind}");
+            }
+        }
+    }
+
     /// <summary>Marks a member as read.</summary>
     public void Skip(string key) => _read.Add(key);
 

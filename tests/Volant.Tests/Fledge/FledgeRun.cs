@@ -15,7 +15,7 @@ internal sealed record FledgeRun(int ExitCode, string Out, string Error)
     public static async Task<FledgeRun> RunAsync(TempTree tree, CancellationToken cancellationToken, params string[] arguments)
     {
         using StringWriter output = new(), error = new();
-        var defaults = new ProgramDefaults([tree["programs/kestrel"]], [tree["programs/busybox"]], tree["cache"]);
+        var defaults = new ProgramDefaults([tree["programs/kestrel"]], [tree["programs/busybox"]], tree["cache"], tree["registries.conf"]);
         var code = await FledgeApp.RunAsync(arguments, new Terminal(output, error, ErrorIsTerminal: false), defaults, TimeProvider.System, cancellationToken);
         return new FledgeRun(code, output.ToString(), error.ToString());
     }

@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Text;
 using Volant.Fledge;
 using Volant.Fledge.Oci;
@@ -93,8 +94,10 @@ public sealed class HostileImageTests
     [Fact]
     public async Task A_bomb_is_refused_long_before_it_is_unpacked()
     {
-        var zeros = new byte[200 << 20];
-        using var tree = RootfsBuildTests.Project(Layer(RootfsBuildTests.App, (Regular("zeros", string.Empty).Entry, zeros)));
+        using var tree = RootfsBuildTests.Project();
+        Directory.Delete(tree["project/image"], recursive: true);
+        var zeros = new byte[(int)OciLimits.FreeUnpackedBytes + (8 << 20)];
+        WriteLayout(tree, "project/image", RootfsBuildTests.Run, [Layer(RootfsBuildTests.App, (Regular("zeros", string.Empty).Entry, zeros))], layer => Gzip(layer, CompressionLevel.SmallestSize), (bytes, _) => bytes);
 
         await RefuseAsync(tree, $"at most {OciLimits.MaxRatio} times its packed size");
     }

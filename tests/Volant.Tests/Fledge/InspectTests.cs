@@ -81,7 +81,7 @@ public sealed class InspectTests
     public async Task What_is_none_of_these_is_refused()
     {
         using var tree = new TempTree();
-        tree.Write("noise", new byte[70_000].Select((_, i) => (byte)(i * 31)).ToArray());
+        tree.Write("noise", [.. Enumerable.Range(0, 70_000).Select(i => (byte)(i * 31))]);
         tree.Write("zstd", [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0]);
         tree.Write("empty", string.Empty);
 

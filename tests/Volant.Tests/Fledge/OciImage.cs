@@ -41,10 +41,12 @@ internal static class OciImage
 
     public static string Digest(byte[] bytes) => "sha256:" + Convert.ToHexStringLower(SHA256.HashData(bytes));
 
-    public static byte[] Gzip(byte[] bytes)
+    public static byte[] Gzip(byte[] bytes) => Gzip(bytes, CompressionLevel.Fastest);
+
+    public static byte[] Gzip(byte[] bytes, CompressionLevel level)
     {
         using var stream = new MemoryStream();
-        using (var gzip = new GZipStream(stream, CompressionLevel.Fastest, leaveOpen: true))
+        using (var gzip = new GZipStream(stream, level, leaveOpen: true))
         {
             gzip.Write(bytes);
         }

@@ -173,8 +173,8 @@ public sealed class RegistryTests
     public void Only_loopback_is_spoken_to_without_encryption(string host, bool expected) => Assert.Equal(expected, RegistryClient.IsLoopback(host));
 
     [Theory]
-    [InlineData("alpine", "docker.io/library/alpine:latest", "alpine")]
-    [InlineData("team/app:1.2", "docker.io/team/app:1.2", "app")]
+    [InlineData("alpine", "alpine:latest", "alpine")]
+    [InlineData("team/app:1.2", "team/app:1.2", "app")]
     [InlineData("docker://registry.example:5000/a/b/c", "registry.example:5000/a/b/c:latest", "c")]
     [InlineData("localhost/x", "localhost/x:latest", "x")]
     public void A_name_is_read_as_every_tool_does(string text, string expected, string name)

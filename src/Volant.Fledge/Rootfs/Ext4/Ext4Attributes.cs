@@ -32,12 +32,12 @@ internal static class Ext4Attributes
 
     /// <summary>The block of the attributes.</summary>
     /// <exception cref="FledgeException">They do not fit into one.</exception>
-    public static byte[] BuildBlock(IReadOnlyCollection<KeyValuePair<string, byte[]>> attributes, string path)
+    public static byte[] BuildBlock(IReadOnlyCollection<KeyValuePair<string, byte[]>> attributes, string file)
     {
         var block = new byte[Ext4Format.BlockBytes];
         if (BlockHeaderBytes + Needed(attributes) > block.Length)
         {
-            throw new FledgeException($"The extended attributes of '{Tar.ByteText.Show(path)}' do not fit into {block.Length} bytes, which is all that ext4 has for them.");
+            throw new FledgeException($"The extended attributes of '{Tar.ByteText.Show(file)}' do not fit into {block.Length} bytes, which is all that ext4 has for them.");
         }
 
         BinaryPrimitives.WriteUInt32LittleEndian(block, Ext4Format.AttributeMagic);

@@ -20,7 +20,7 @@ internal sealed class Ext4Writer
     private readonly Dictionary<RootNode, uint> _numbers = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<RootNode, int> _links = new(ReferenceEqualityComparer.Instance);
     private readonly List<Extent> _live = [];
-    private uint _lastInode = Ext4Format.LostAndFoundInode;
+    private uint _lastInode = Ext4Format.FirstInode - 1;
 
     private Ext4Writer(ContentStore store, Ext4Identity identity)
     {
@@ -45,7 +45,9 @@ internal sealed class Ext4Writer
             tree.Put(tree.Root, LostAndFound, RootNode.NewDirectory(Permissions.Octal0700), layer: 0);
         }
 
-        Number(tree.Root, Ext4Format.RootInode, Ext4Format.RootInode, string.Empty, depth: 0);
+        // e2fsck expects the directory to have the first inode; an image may have something else of that name.
+        _lastInode += tree.Root.Children![LostAndFound].Node.IsDirectory ? 1u : 0;
+        Number(tree.Root, "/", Ext4Format.RootInode, Ext4Format.RootInode);
         var last = Math.Max(Ext4Format.FirstInode, _nodes.Max(node => node.Inode));
         var table = new byte[checked((int)Math.Min(int.MaxValue, (long)last * Ext4Format.InodeBytes))];
         foreach (var node in _nodes)
@@ -67,10 +69,10 @@ internal sealed class Ext4Writer
     }
 
     /// <summary>Gives every inode a number, in the order of names.</summary>
-    private void Number(RootNode node, uint inode, uint parent, string path, int depth)
+    private void Number(RootNode node, string ownName, uint inode, uint parent)
     {
         var names = node.Children?.OrderBy(name => name.Key, StringComparer.Ordinal).ToArray() ?? [];
-        var self = new Numbered(node, inode, parent, path, [.. names.Select(name => (name.Key, name.Value.Node))]);
+        var self = new Numbered(node, ownName, inode, parent, [.. names.Select(name => (name.Key, name.Value.Node))]);
         _numbers[node] = inode;
         _nodes.Add(self);
         foreach (var (name, child) in names)
@@ -81,8 +83,8 @@ internal sealed class Ext4Writer
                 continue;
             }
 
-            var number = depth == 0 && name == LostAndFound ? Ext4Format.LostAndFoundInode : ++_lastInode;
-            Number(child.Node, number, inode, $"{path}/{name}", depth + 1);
+            var number = inode == Ext4Format.RootInode && name == LostAndFound && child.Node.IsDirectory ? Ext4Format.LostAndFoundInode : ++_lastInode;
+            Number(child.Node, name, number, inode);
         }
     }
 
@@ -127,7 +129,7 @@ internal sealed class Ext4Writer
         if (!numbered.Node.IsDirectory)
         {
             var links = _links.GetValueOrDefault(numbered.Node, 1);
-            return links <= Ext4Format.MaxLinks ? links : throw new FledgeException($"'{ByteText.Show(numbered.Path)}' has {links} names; at most {Ext4Format.MaxLinks} are possible.");
+            return links <= Ext4Format.MaxLinks ? links : throw new FledgeException($"'{ByteText.Show(numbered.Name)}' has {links} names; at most {Ext4Format.MaxLinks} are possible.");
         }
 
         // A directory with more than that says 1 (dir_nlink).
@@ -144,7 +146,7 @@ internal sealed class Ext4Writer
             return 0;
         }
 
-        var block = _store.Append(Ext4Attributes.BuildBlock(known, numbered.Path));
+        var block = _store.Append(Ext4Attributes.BuildBlock(known, numbered.Name));
         _live.Add(block);
         Ext4Inode.PutAttributeBlock(inode, block.FirstBlock);
         return 1;
@@ -218,5 +220,5 @@ internal sealed class Ext4Writer
         RandomAccess.Write(file, Ext4Superblock.Build(geometry, freeBlocks, freeInodes, _identity, journalInode), Ext4Format.SuperblockOffset);
     }
 
-    private sealed record Numbered(RootNode Node, uint Inode, uint Parent, string Path, (string Name, RootNode Node)[] Names);
+    private sealed record Numbered(RootNode Node, string Name, uint Inode, uint Parent, (string Name, RootNode Node)[] Names);
 }
