@@ -21,7 +21,8 @@ internal sealed class TestImage
     public string Digest => DigestOf(Manifest);
 
     /// <summary>An image with two layers: <c>/usr/bin/app</c>, and on top of it files that the tests look at.</summary>
-    public static async Task<TestImage> CreateAsync()
+    /// <param name="more">Writes a third one; null for none.</param>
+    public static async Task<TestImage> CreateAsync(Func<TarWriter, Task>? more = null)
     {
         var layers = new List<byte[]>
         {
@@ -41,6 +42,11 @@ internal sealed class TestImage
                 await tar.WriteEntryAsync(new PaxTarEntry(TarEntryType.HardLink, "etc/again") { LinkName = "etc/kept" });
             }),
         };
+        if (more is not null)
+        {
+            layers.Add(await LayerAsync(more));
+        }
+
         var packed = layers.ConvertAll(Gzip);
         var config = Encoding.UTF8.GetBytes(new JsonObject
         {
