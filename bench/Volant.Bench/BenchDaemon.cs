@@ -62,6 +62,12 @@ internal sealed class BenchDaemon : IAsyncDisposable
     /// <summary>Directory of the VMs' logs.</summary>
     public string LogDirectory => Path.Combine(_directory, "logs");
 
+    /// <summary>Directory of its artifacts.</summary>
+    public string CacheDirectory => Path.Combine(_directory, "cache");
+
+    /// <summary>Directory of the VMs' disks.</summary>
+    public string DiskDirectory => Path.Combine(_directory, "disks");
+
     /// <summary>Path of the socket that it listens on.</summary>
     public string Socket => Path.Combine(_directory, "api.sock");
 

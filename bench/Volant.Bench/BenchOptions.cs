@@ -11,8 +11,8 @@ internal sealed record BenchOptions
     /// <summary>What <c>--help</c> prints.</summary>
     public const string Help = """
         Usage: scripts/bench.sh [OPTION...]
-          --only LIST         comma list of: control, boot, guest, cli, daemon, proxy, ports, scale, import (default: all)
-          --launches N        VMs of figure 'control' (default 30)
+          --only LIST         comma list of: control, boot, disks, guest, cli, daemon, proxy, ports, scale, import (default: all)
+          --launches N        VMs of the figures 'control' and 'disks' (default 30)
           --boots N           pairs of boots of figure 'boot', per kernel (default 10)
           --idle-windows N    windows of 10 s of figure 'guest' (default 2)
           --spawns N          runs of 'volar version' (default 100)

@@ -11,6 +11,7 @@ internal static class Program
     [
         ("control", ControlPlaneFigure.MeasureAsync),
         ("boot", BootFigure.MeasureAsync),
+        ("disks", DiskFigure.MeasureAsync),
         ("guest", GuestFigure.MeasureAsync),
         ("cli", CommandLineFigure.MeasureAsync),
         ("daemon", DaemonFigure.MeasureAsync),

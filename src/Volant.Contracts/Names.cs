@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Volant.Contracts;
 
 /// <summary>The grammar of every name that a user may choose (contract §1).</summary>
@@ -7,12 +9,12 @@ public static class Names
     public const int MaxLength = 63;
 
     /// <summary>Whether <paramref name="name"/> is a DNS label: lower-case letters, digits and inner hyphens, 1 to 63.</summary>
-    public static bool IsDnsLabel(string? name) => IsName(name, inner: "-");
+    public static bool IsDnsLabel([NotNullWhen(true)] string? name) => IsName(name, inner: "-");
 
     /// <summary>Whether <paramref name="name"/> may name a plugin: a DNS label that may also hold <c>_</c> and <c>.</c> inside.</summary>
     public static bool IsPluginName(string? name) => IsName(name, inner: "-_.");
 
-    private static bool IsName(string? name, string inner) =>
+    private static bool IsName([NotNullWhen(true)] string? name, string inner) =>
         name is { Length: > 0 and <= MaxLength } &&
         IsLetterOrDigit(name[0]) &&
         IsLetterOrDigit(name[^1]) &&

@@ -18,7 +18,7 @@ internal static class DaemonEnvironment
     /// <summary>Every variable with its default and meaning, for help and the reference page.</summary>
     public static IReadOnlyList<(string Name, string Default, string Meaning)> Variables { get; } =
     [
-        ("VOLANT_DB_PATH", "~/.volant/state.db", "SQLite database; the artifact cache lies beside it"),
+        ("VOLANT_DB_PATH", "~/.volant/state.db", "SQLite database; the artifact cache, the disks of VMs and volumes lie beside it"),
         ("VOLANT_API_LISTEN", "127.0.0.1:7777", "address:port, or unix:/path; beyond loopback only with VOLANT_API_KEY"),
         ("VOLANT_API_ADVERTISE", "the listen address", "URL that clients should use"),
         ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
@@ -28,13 +28,18 @@ internal static class DaemonEnvironment
         ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
         ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
+        ("VOLANT_AGENT", "kestrel beside volantd", "agent that VMs with a root disk and no initramfs boot with"),
         ("VOLANT_HYPERVISOR", "automatic", "qemu, or the path of a program whose name starts with qemu"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
         ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
         ("VOLANT_API_KEY", "none", "key that every request must carry"),
         ("VOLANT_API_ALLOW_CIDR", "any", "comma list of networks that may connect"),
         ("VOLANT_CORS_ORIGINS", "none", "comma list of browser origins, or *"),
-        ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest uploaded artifact in MiB"),
+        ("VOLANT_MAX_ARTIFACT_MB", "8192", "largest artifact in MiB, uploaded, downloaded or copied"),
+        ("VOLANT_KEEP_ARTIFACTS", "168", "hours that an artifact stays after its last use when nothing names it, 1 to 87600"),
+        ("VOLANT_DOWNLOAD_TIMEOUT", "3600", "seconds that a download may take, 1 to 86400"),
+        ("VOLANT_DOWNLOAD_SILENCE", "30", "seconds that a download may be without a byte, 1 to 3600"),
+        ("VOLANT_DOWNLOAD_ALLOW", "none", "comma list of networks that downloads may reach besides public ones, such as 10.0.0.0/8"),
         ("VOLANT_BOOT_TIMEOUT", "90", "seconds from launch until the agent must answer, 5 to 3600"),
         ("VOLANT_AGENT_TIMEOUT", "30", "seconds until a guest must begin to answer a forwarded request, 1 to 3600"),
         ("VOLANT_PUBLISH_ADDRESS", "127.0.0.1", "address that published ports listen on; 0.0.0.0 or :: opens them to other hosts"),
@@ -68,13 +73,18 @@ internal static class DaemonEnvironment
             LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
             KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
             KernelVmlinux = AbsolutePath("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux"),
+            Agent = AbsolutePath("VOLANT_AGENT", Path.Combine(AppContext.BaseDirectory, "kestrel")),
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
             VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
-            AllowCidr = ParseNetworks(Get("VOLANT_API_ALLOW_CIDR")),
+            AllowCidr = ParseNetworks("VOLANT_API_ALLOW_CIDR", Get("VOLANT_API_ALLOW_CIDR")),
             CorsOrigins = ParseOrigins(Get("VOLANT_CORS_ORIGINS")),
             MaxArtifactBytes = ParseNumber("VOLANT_MAX_ARTIFACT_MB", 8192, 1, 1024 * 1024) * 1024L * 1024,
+            KeepArtifacts = TimeSpan.FromHours(ParseNumber("VOLANT_KEEP_ARTIFACTS", 168, 1, 87_600)),
+            DownloadTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_DOWNLOAD_TIMEOUT", 3600, 1, 86_400)),
+            DownloadSilence = TimeSpan.FromSeconds(ParseNumber("VOLANT_DOWNLOAD_SILENCE", 30, 1, 3600)),
+            DownloadAllow = ParseNetworks("VOLANT_DOWNLOAD_ALLOW", Get("VOLANT_DOWNLOAD_ALLOW")),
             BootTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_BOOT_TIMEOUT", 90, 5, 3600)),
             PublishAddress = IPAddress.TryParse(Get("VOLANT_PUBLISH_ADDRESS") ?? "127.0.0.1", out var publish) ? publish : throw Bad("VOLANT_PUBLISH_ADDRESS", Get("VOLANT_PUBLISH_ADDRESS")!, "an IP address of this host such as 127.0.0.1 or 0.0.0.0"),
             PublishPorts = ParsePorts(Get("VOLANT_PUBLISH_PORTS") ?? "30000-32767"),
@@ -84,8 +94,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
-        var insecure = ParseInsecure(Get("VOLANT_INSECURE"));
-        return options.Listen.IsLocal || options.ApiKey is not null || insecure
+        return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
 
@@ -215,12 +224,12 @@ internal static class DaemonEnvironment
     private static string? ParseKey(string? text) =>
         text is null || (text.Length >= 8 && text.All(c => c is > ' ' and < '\x7f')) ? text : throw new ConfigurationException("VOLANT_API_KEY: the value is not shown; expected at least 8 printable ASCII characters without spaces.");
 
-    private static IPNetwork[] ParseNetworks(string? text) =>
+    private static IPNetwork[] ParseNetworks(string name, string? text) =>
     [
         .. from entry in (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
            select IPNetwork.TryParse(entry, out var network) ? network
                : IPAddress.TryParse(entry, out var address) ? new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128)
-               : throw Bad("VOLANT_API_ALLOW_CIDR", entry, "networks such as 10.0.0.0/8, separated by commas"),
+               : throw Bad(name, entry, "networks such as 10.0.0.0/8, separated by commas"),
     ];
 
     private static string[] ParseOrigins(string? text)

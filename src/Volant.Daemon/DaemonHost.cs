@@ -1,3 +1,4 @@
+using System.Net;
 using Microsoft.AspNetCore.Http.Timeouts;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Volant.Contracts;
@@ -5,6 +6,7 @@ using Volant.Contracts.Api;
 using Volant.Daemon.Api;
 using Volant.Daemon.Api.Mcp;
 using Volant.Daemon.Artifacts;
+using Volant.Daemon.CloudInit;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
@@ -41,6 +43,7 @@ internal static class DaemonHost
         ConfigureServer(builder, options);
         ConfigureApi(builder.Services);
         ConfigureParts(builder.Services, options);
+        ConfigureMedia(builder.Services, options);
         customize?.Invoke(builder.Services);
 
         var app = builder.Build();
@@ -69,6 +72,7 @@ internal static class DaemonHost
         app.MapArtifacts();
         app.MapVms();
         app.MapVmConfigs();
+        app.MapVolumes();
         app.MapDeployments();
         app.MapRoutes();
         app.MapPluginArtifacts();
@@ -154,8 +158,6 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton(_ => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes));
-        services.AddSingleton(provider => new BootImages(provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, options.ImageDirectories));
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
@@ -180,5 +182,24 @@ internal static class DaemonHost
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
+    }
+
+    /// <summary>Images, and the disks that are made from them.</summary>
+    private static void ConfigureMedia(IServiceCollection services, DaemonOptions options)
+    {
+        services.AddSingleton(provider => new ArtifactCache(options.CacheDirectory, options.MaxArtifactBytes, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ArtifactTransfers>();
+        services.AddSingleton(_ => new AddressGuard(options.DownloadAllow, Dns.GetHostAddressesAsync));
+        services.AddSingleton(provider => new ArtifactDownloads(
+            provider.GetRequiredService<ArtifactCache>(), options.CacheDirectory, provider.GetRequiredService<ArtifactTransfers>(), provider.GetRequiredService<AddressGuard>(),
+            new DownloadLimits(options.DownloadTimeout, options.DownloadSilence), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<ArtifactDownloads>>()));
+        services.AddSingleton(provider => new BootImages(
+            provider.GetRequiredService<ArtifactCache>(), provider.GetRequiredService<ArtifactDownloads>(), provider.GetRequiredService<ArtifactTransfers>(), options.CacheDirectory, options.ImageDirectories,
+            provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<DiskPreparation>();
+        services.AddSingleton<VolumeKeeper>();
+        services.AddSingleton(provider => new SeedImage(SeedImage.FindTool(), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ArtifactCollector>();
+        services.AddHostedService(provider => provider.GetRequiredService<ArtifactCollector>());
     }
 }

@@ -35,6 +35,9 @@ internal sealed record DaemonOptions
     /// <summary>Kernel as ELF with a PVH note; preferred when it exists, because it needs no decompression.</summary>
     public required string KernelVmlinux { get; init; }
 
+    /// <summary>The agent that VMs with a root disk and no initramfs boot with.</summary>
+    public required string Agent { get; init; }
+
     /// <summary>"qemu", "cloud-hypervisor", a path, or null for the best that is there.</summary>
     public string? Hypervisor { get; init; }
 
@@ -53,8 +56,20 @@ internal sealed record DaemonOptions
     /// <summary>Browser origins that may call, exact, or a single <c>*</c>.</summary>
     public IReadOnlyList<string> CorsOrigins { get; init; } = [];
 
-    /// <summary>Largest uploaded artifact in bytes.</summary>
+    /// <summary>Largest artifact in bytes, uploaded, downloaded or copied.</summary>
     public required long MaxArtifactBytes { get; init; }
+
+    /// <summary>How long an artifact that nobody names stays after its last use.</summary>
+    public required TimeSpan KeepArtifacts { get; init; }
+
+    /// <summary>Longest time of one download.</summary>
+    public required TimeSpan DownloadTimeout { get; init; }
+
+    /// <summary>Longest time of a download without a byte.</summary>
+    public required TimeSpan DownloadSilence { get; init; }
+
+    /// <summary>Networks that downloads may reach besides the public ones.</summary>
+    public IReadOnlyList<IPNetwork> DownloadAllow { get; init; } = [];
 
     /// <summary>How long a guest may take from launch until its agent answers.</summary>
     public required TimeSpan BootTimeout { get; init; }
@@ -85,6 +100,12 @@ internal sealed record DaemonOptions
 
     /// <summary>Where the database lies; the artifact cache is beside it.</summary>
     public string StateDirectory => Path.GetDirectoryName(DatabasePath)!;
+
+    /// <summary>Disks of VMs, one directory each.</summary>
+    public string DiskDirectory => Path.Combine(StateDirectory, "disks");
+
+    /// <summary>Files of volumes.</summary>
+    public string VolumeDirectory => Path.Combine(StateDirectory, "volumes");
 
     /// <summary>Content-addressed artifacts.</summary>
     public string CacheDirectory => Path.Combine(StateDirectory, "cache");

@@ -34,6 +34,7 @@ try
         return Success;
     }
 
+    OwnDirectories.Prepare(options);
     using var state = StateLock.Take(options.StateDirectory);
     ListenSocket.RemoveStale(options.Listen);
     await using var app = DaemonHost.Build(options);

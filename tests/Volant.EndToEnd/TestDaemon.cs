@@ -251,6 +251,7 @@ internal sealed class TestDaemon : IAsyncDisposable
             Assert.Empty(Hypervisors());
             Assert.Empty(Entries(RuntimeDirectory));
             Assert.Empty(Entries(LogDirectory));
+            Assert.Empty(Entries(Path.Combine(Directory, "disks")));
         }
         finally
         {

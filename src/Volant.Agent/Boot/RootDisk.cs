@@ -36,7 +36,7 @@ internal sealed class RootDisk(RootPlan plan, Func<IReadOnlyList<string>, IReadO
         var device = await WaitAsync(name, cancellationToken);
         var found = RootFileSystem.Detect(ReadStart(device));
         var wanted = Choose(device, found);
-        var problems = load([.. GuestModules.RootFileSystems.Where(module => module.StartsWith("crc32c", StringComparison.Ordinal)), wanted.Name]);
+        var problems = load([.. GuestModules.RootFileSystems.Where(module => module.StartsWith("crc32c", StringComparison.Ordinal)), wanted.Name, .. HasSeed() ? GuestModules.Seed : []]);
         var isReadOnly = wanted.IsArchive || IsReadOnly(name);
         try
         {
@@ -147,6 +147,10 @@ internal sealed class RootDisk(RootPlan plan, Func<IReadOnlyList<string>, IReadO
             yield return $"The kernel {KernelVersion.Release} has no {wanted.Name}, and no module for it travels with it: run scripts/kernel.sh --update, or use another kernel.";
         }
     }
+
+    /// <summary>Whether a cloud-init seed is attached. On the root disk there may be no module for it.</summary>
+    private static bool HasSeed() => Directory.Exists(BlockDevices) && Directory.GetFileSystemEntries(BlockDevices).Any(
+        device => File.Exists($"{device}/serial") && File.ReadAllText($"{device}/serial").Trim() == BootKeys.SeedSerial);
 
     private static bool IsReadOnly(string name) =>
         File.Exists($"{BlockDevices}/{name}/ro") && File.ReadAllText($"{BlockDevices}/{name}/ro").Trim() == "1";

@@ -12,7 +12,7 @@ internal static class CommandTree
     private const int HelpWidth = 100;
 
     /// <summary>Words that have verbs below them.</summary>
-    public static IReadOnlyList<string> Nouns { get; } = ["vms", "deployments", "plugins", "system"];
+    public static IReadOnlyList<string> Nouns { get; } = ["vms", "deployments", "volumes", "plugins", "system"];
 
     /// <summary>Builds the tree for one command line; a noun that the line does not hold gets no verbs, which saves start-up time.</summary>
     public static RootCommand Build(CommandScope scope, IReadOnlyList<string> args)
@@ -29,6 +29,7 @@ internal static class CommandTree
             RunCommand.Create(scope),
             Noun(scope, args, "vms", "Create, inspect and run VMs.", VmCommands.Create),
             Noun(scope, args, "deployments", "Keep a number of equal VMs running.", DeploymentCommands.Create),
+            Noun(scope, args, "volumes", "Create and inspect disks that outlive VMs.", VolumeCommands.Create),
             Noun(scope, args, "plugins", "Install and inspect plugins: what VMs are made from.", PluginCommands.Create),
             EventsCommand.Create(scope),
             Noun(scope, args, "system", "Facts about volantd and its host.", SystemCommands.Create),

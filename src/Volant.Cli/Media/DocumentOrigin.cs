@@ -1,3 +1,5 @@
+using System.Text;
+using System.Text.Unicode;
 using Volant.Contracts;
 using Volant.Contracts.Manifests;
 
@@ -68,7 +70,10 @@ internal sealed class DocumentOrigin
 
         try
         {
-            return new CloudInitDocument { Inline = true, Content = TextFile.Read(Path.GetFullPath(file, _directory), ManifestReader.MaxBytes) };
+            var bytes = TextFile.ReadBytes(Path.GetFullPath(file, _directory), CloudInitRules.MaxBytes);
+            return Utf8.IsValid(bytes)
+                ? new CloudInitDocument { Inline = true, Content = Encoding.UTF8.GetString(bytes) }
+                : new CloudInitDocument { Inline = true, Content = Convert.ToBase64String(bytes), Encoding = CloudInitDocument.Base64 };
         }
         catch (CliException e)
         {

@@ -103,3 +103,44 @@ public static class ArtifactRules
 
     private static bool IsWord(string? text) => text is { Length: > 0 and <= MaxWord } && text.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '_');
 }
+
+/// <summary>Something on its way into the artifact cache: a download, or a file of the host that is copied.</summary>
+public sealed record ArtifactTransfer
+{
+    /// <summary>Number of the transfer, from 1 at every start of the daemon.</summary>
+    public required long Id { get; init; }
+
+    /// <summary>URL without its query, or path.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>See <see cref="TransferStates"/>.</summary>
+    public required string State { get; init; }
+
+    /// <summary>Bytes that have come.</summary>
+    public long ReceivedBytes { get; init; }
+
+    /// <summary>Bytes in all, when that is known.</summary>
+    public long? TotalBytes { get; init; }
+
+    /// <summary>SHA-256 of what came, when it is done.</summary>
+    public string? Sha256 { get; init; }
+
+    /// <summary>Why it failed, in words.</summary>
+    public string? Message { get; init; }
+
+    /// <summary>When it began.</summary>
+    public required DateTimeOffset StartedAt { get; init; }
+}
+
+/// <summary>Values of <see cref="ArtifactTransfer.State"/>.</summary>
+public static class TransferStates
+{
+    /// <summary>Under way.</summary>
+    public const string Running = "running";
+
+    /// <summary>In the cache.</summary>
+    public const string Done = "done";
+
+    /// <summary>Nothing of it is kept.</summary>
+    public const string Failed = "failed";
+}

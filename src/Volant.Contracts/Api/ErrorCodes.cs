@@ -69,11 +69,29 @@ public static class ErrorCodes
     /// <summary>422: a host path lies outside the configured image directories.</summary>
     public const string PathNotAllowed = "path_not_allowed";
 
+    /// <summary>422: a URL leads to a host that downloads may not reach.</summary>
+    public const string AddressNotAllowed = "address_not_allowed";
+
+    /// <summary>502: a download failed.</summary>
+    public const string DownloadFailed = "download_failed";
+
     /// <summary>422: the bytes do not have the expected SHA-256.</summary>
     public const string ChecksumMismatch = "checksum_mismatch";
 
     /// <summary>422: the boot medium is not what it should be.</summary>
     public const string InvalidMedia = "invalid_media";
+
+    /// <summary>404: no volume has that name.</summary>
+    public const string VolumeNotFound = "volume_not_found";
+
+    /// <summary>409: a volume with that name exists.</summary>
+    public const string VolumeExists = "volume_exists";
+
+    /// <summary>409: a VM or a deployment has the volume.</summary>
+    public const string VolumeInUse = "volume_in_use";
+
+    /// <summary>409: a file of a disk is gone from the host.</summary>
+    public const string DiskMissing = "disk_missing";
 
     /// <summary>413: the body is larger than the limit.</summary>
     public const string TooLarge = "too_large";

@@ -59,7 +59,7 @@ public static class VmConfigRules
         ManifestRules.ValidateNetwork(faults, "network", config.Network);
         DeviceRules.Validate(faults, "devices", config.Devices);
         ManifestRules.ValidateMedia(faults, "initramfs", config.Initramfs);
-        ManifestRules.ValidateMedia(faults, "rootfs", config.Rootfs);
+        ManifestRules.ValidateRootfs(faults, "rootfs", config.Rootfs);
         if (config.KernelCmdline is { } words)
         {
             faults.Require(
@@ -81,6 +81,8 @@ public static class VmConfigRules
         }
 
         RouteRules.Validate(faults, "expose", config.Expose);
+        CloudInitRules.Validate(faults, "cloud_init", config.CloudInit);
+        VolumeRules.Validate(faults, "volumes", config.Volumes);
         if (config.Api is { } api)
         {
             faults.Require(api.Host is null || (KernelCommandLine.IsWord(api.Host) && IPAddress.TryParse(api.Host, out _)), "api.host", "must be an IP address");

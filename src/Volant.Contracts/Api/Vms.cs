@@ -82,8 +82,11 @@ public sealed record VmConfig
     /// <summary>Initial RAM filesystem in place of the manifest's.</summary>
     public BootMedia? Initramfs { get; init; }
 
-    /// <summary>Root image in place of the manifest's.</summary>
+    /// <summary>Root image in place of the manifest's; it counts until the root disk is made, at the first start that has one.</summary>
     public RootfsMedia? Rootfs { get; init; }
+
+    /// <summary>Volumes that it has while it runs.</summary>
+    public IReadOnlyList<VolumeAttachment>? Volumes { get; init; }
 }
 
 /// <summary>What happens when a VM ends without being asked to.</summary>

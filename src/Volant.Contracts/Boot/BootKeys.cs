@@ -39,6 +39,9 @@ public static class BootKeys
     /// <summary>File system of the root disk; default <c>ext4</c>.</summary>
     public const string RootfsFstype = "volant.rootfs_fstype";
 
+    /// <summary>Serial number of the disk with the cloud-init seed; no word of the command line.</summary>
+    public const string SeedSerial = "cidata";
+
     /// <summary><c>closed</c>: the agent serves nothing, and does not start the workload, before it got its identity, see <see cref="Api.IdentifyRequest"/>. Absent or <c>open</c> otherwise.</summary>
     public const string Gate = "volant.gate";
 

@@ -11,8 +11,11 @@ public static class GuestModules
         "vmw_vsock_virtio_transport", "button", "evdev", "pvpanic_pci",
     ];
 
-    /// <summary>File systems of root disks, and what they look up by name without saying so in <c>modules.dep</c>. Loaded when a root disk needs them.</summary>
-    public static IReadOnlyList<string> RootFileSystems { get; } = ["crc32c_generic", "crc32c_intel", "ext4", "xfs", "btrfs", "squashfs", "overlay"];
+    /// <summary>File systems of root disks and of cloud-init seeds, and what they look up by name without saying so in <c>modules.dep</c>. Loaded when a guest has such a disk.</summary>
+    public static IReadOnlyList<string> RootFileSystems { get; } = ["crc32c_generic", "crc32c_intel", "ext4", "xfs", "btrfs", "squashfs", "overlay", .. Seed];
+
+    /// <summary>The file system of a cloud-init seed, with the code page and the character set that the kernel takes for it.</summary>
+    public static IReadOnlyList<string> Seed => ["vfat", "nls_cp437", "nls_ascii"];
 
     /// <summary>What a guest with a root disk may need.</summary>
     public static IReadOnlyList<string> All { get; } = [.. Essential, .. RootFileSystems];

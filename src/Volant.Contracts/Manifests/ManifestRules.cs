@@ -17,11 +17,19 @@ public static class ManifestRules
     /// <summary>Label that names the runtime.</summary>
     public const string RuntimeLabel = "volant.runtime";
 
+    /// <summary>Most disks of a VM besides its root disk.</summary>
+    public const int MaxDisks = 16;
+
+    /// <summary>Longest name of a disk: a guest sees it as the serial number, which virtio limits (struct virtio_blk_req, VIRTIO_BLK_ID_BYTES).</summary>
+    public const int MaxDiskName = 20;
+
+    /// <summary>What <see cref="IsDiskName"/> asks for.</summary>
+    internal static readonly string DiskNameRule = string.Create(CultureInfo.InvariantCulture, $"must be 1 to {MaxDiskName} lower-case letters, digits or inner hyphens, and not 'root' or 'cidata'");
+
     private const string Twice = "is the same as another name but for the spaces around it";
 
     private static readonly Dictionary<string, string> NoText = new(StringComparer.Ordinal);
     private static readonly string[] SchemaVersions = ["1.0", "v1"];
-    private static readonly string[] DiskFormats = ["raw", "qcow2"];
     private static readonly string[] Methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
     /// <summary>Trims strings, lower-cases enumerations, drops empty entrypoint words, fills defaults and sets the labels.</summary>
@@ -50,13 +58,9 @@ public static class ManifestRules
                 User = Trim(workload.User),
             },
             Initramfs = NormaliseMedia(manifest.Initramfs),
-            Rootfs = manifest.Rootfs is not { } rootfs ? null : rootfs with
-            {
-                Url = Trim(rootfs.Url),
-                Checksum = NormaliseChecksum(rootfs.Checksum),
-                Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? "raw",
-            },
+            Rootfs = NormaliseRootfs(manifest.Rootfs),
             Disks = manifest.Disks?.Select(NormaliseDisk).ToArray(),
+            CloudInit = CloudInitRules.Normalise(manifest.CloudInit),
             Network = NormaliseNetwork(manifest.Network),
             Devices = DeviceRules.Normalise(manifest.Devices),
             Actions = manifest.Actions is null ? null : TrimKeys(manifest.Actions, action => action is null ? null! : action with { Method = Trim(action.Method)?.ToUpperInvariant(), Path = Trim(action.Path) }),
@@ -96,13 +100,21 @@ public static class ManifestRules
         Checksum = NormaliseChecksum(media.Checksum),
     };
 
+    /// <summary>The same for a root image, whose format is raw when it has none.</summary>
+    public static RootfsMedia? NormaliseRootfs(RootfsMedia? rootfs) => rootfs is null ? null : rootfs with
+    {
+        Url = Trim(rootfs.Url),
+        Checksum = NormaliseChecksum(rootfs.Checksum),
+        Format = Trim(rootfs.Format)?.ToLowerInvariant() ?? DiskFormats.Raw,
+    };
+
     private static ManifestDisk NormaliseDisk(ManifestDisk? disk) => disk is null ? null! : disk with
     {
         Name = Trim(disk.Name),
         Source = Trim(disk.Source),
         Checksum = NormaliseChecksum(disk.Checksum),
-        Format = Trim(disk.Format)?.ToLowerInvariant() ?? "raw",
-        Target = Trim(disk.Target),
+        Format = Trim(disk.Format)?.ToLowerInvariant() ?? DiskFormats.Raw,
+        Target = Trim(disk.Target)?.ToLowerInvariant(),
     };
 
     /// <summary>Returns every broken rule of a normalised manifest; empty when it is valid.</summary>
@@ -124,13 +136,9 @@ public static class ManifestRules
         ValidateWorkload(faults, manifest.Workload);
         faults.Require(manifest.Initramfs is not null || manifest.Rootfs is not null, "$", "needs at least one of 'initramfs' and 'rootfs'");
         ValidateMedia(faults, "initramfs", manifest.Initramfs);
-        ValidateMedia(faults, "rootfs", manifest.Rootfs);
-        if (manifest.Rootfs is { } rootfs)
-        {
-            faults.OneOf("rootfs.format", rootfs.Format, DiskFormats);
-        }
-
+        ValidateRootfs(faults, "rootfs", manifest.Rootfs);
         ValidateDisks(faults, manifest.Disks ?? []);
+        CloudInitRules.Validate(faults, "cloud_init", manifest.CloudInit);
         ValidateNetwork(faults, "network", manifest.Network);
         DeviceRules.Validate(faults, "devices", manifest.Devices);
         ValidateActions(faults, manifest.Actions);
@@ -191,6 +199,16 @@ public static class ManifestRules
         faults.Require(media.Checksum is null || Sha256Text.IsValid(media.Checksum), $"{path}.checksum", "must be 'sha256:' and 64 hex digits, or 64 hex digits");
     }
 
+    /// <summary>Checks a root image.</summary>
+    internal static void ValidateRootfs(FaultList faults, string path, RootfsMedia? rootfs)
+    {
+        ValidateMedia(faults, path, rootfs);
+        if (rootfs is not null)
+        {
+            faults.OneOf($"{path}.format", rootfs.Format, DiskFormats.All);
+        }
+    }
+
     private static void ValidateWorkload(FaultList faults, Workload? workload)
     {
         if (workload is null)
@@ -229,6 +247,7 @@ public static class ManifestRules
 
     private static void ValidateDisks(FaultList faults, IReadOnlyList<ManifestDisk> disks)
     {
+        faults.Require(disks.Count <= MaxDisks, "disks", string.Create(CultureInfo.InvariantCulture, $"must be at most {MaxDisks}"));
         var names = new HashSet<string>(StringComparer.Ordinal);
         for (var i = 0; i < disks.Count; i++)
         {
@@ -239,11 +258,12 @@ public static class ManifestRules
                 continue;
             }
 
-            faults.Require(Names.IsDnsLabel(disks[i].Name), $"{path}.name", "must be a DNS label");
+            faults.Require(IsDiskName(disks[i].Name), $"{path}.name", DiskNameRule);
             faults.Require(disks[i].Name is not { } name || names.Add(name), $"{path}.name", "is used twice");
             faults.Require(MediaReference.TryParse(disks[i].Source, out _), $"{path}.source", "must be http(s)://…, volant://sha256/<64 hex>, file:///… or an absolute path");
             faults.Require(disks[i].Checksum is not { } sum || Sha256Text.IsValid(sum), $"{path}.checksum", "must be a SHA-256");
-            faults.OneOf($"{path}.format", disks[i].Format, DiskFormats);
+            faults.OneOf($"{path}.format", disks[i].Format, DiskFormats.All);
+            faults.Require(disks[i].Target is null || IsDiskDevice(disks[i].Target!), $"{path}.target", "must be a device such as 'vdb'");
         }
     }
 
@@ -270,6 +290,12 @@ public static class ManifestRules
             faults.Range($"actions.{name}.timeout_ms", action.TimeoutMs ?? 1, 1, 3_600_000);
         }
     }
+
+    /// <summary>Whether a disk may have that name.</summary>
+    internal static bool IsDiskName(string? name) => Names.IsDnsLabel(name) && name.Length <= MaxDiskName && name is not ("root" or "cidata");
+
+    /// <summary>Whether a text names a disk of a guest.</summary>
+    internal static bool IsDiskDevice(string device) => device is ['v', 'd', >= 'a' and <= 'z'];
 
     private static bool IsPath(string? path) =>
         path is ['/', ..] && !path.AsSpan().ContainsAnyInRange('\0', ' ') && !path.StartsWith("//", StringComparison.Ordinal);

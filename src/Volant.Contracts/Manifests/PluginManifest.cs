@@ -132,15 +132,28 @@ public record BootMedia
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record RootfsMedia : BootMedia
 {
-    /// <summary>"raw" (default) or "qcow2".</summary>
+    /// <summary>"raw" (default) or "qcow2", see <see cref="DiskFormats"/>.</summary>
     public string? Format { get; init; }
 }
 
-/// <summary>An additional disk.</summary>
+/// <summary>Formats of disk images; never guessed from the content.</summary>
+public static class DiskFormats
+{
+    /// <summary>The bytes of the disk.</summary>
+    public const string Raw = "raw";
+
+    /// <summary>QEMU's copy-on-write format, without a backing file.</summary>
+    public const string Qcow2 = "qcow2";
+
+    /// <summary>Every format.</summary>
+    internal static string[] All { get; } = [Raw, Qcow2];
+}
+
+/// <summary>An additional disk: read-only it is the image itself, else the VM's own, which begins with the image's content and is kept as long as the VM.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record ManifestDisk
 {
-    /// <summary>Name of the disk, unique in the manifest.</summary>
+    /// <summary>Name of the disk, unique in the manifest, and its serial number in the guest: a DNS label of at most <see cref="ManifestRules.MaxDiskName"/> characters.</summary>
     public string? Name { get; init; }
 
     /// <summary>URL or absolute path, as in <see cref="BootMedia.Url"/>.</summary>
@@ -155,7 +168,7 @@ public sealed record ManifestDisk
     /// <summary>Whether the guest may only read it; false when absent.</summary>
     public bool? Readonly { get; init; }
 
-    /// <summary>Device name wanted in the guest.</summary>
+    /// <summary>Device name wanted in the guest, such as <c>vdb</c>; the next free one when absent. The root disk is <c>vda</c>.</summary>
     public string? Target { get; init; }
 }
 
@@ -172,10 +185,10 @@ public sealed record CloudInit
     /// <summary>User data.</summary>
     public CloudInitDocument? UserData { get; init; }
 
-    /// <summary>Instance metadata.</summary>
+    /// <summary>Instance metadata; <c>instance-id</c> (the VM's uid) and <c>local-hostname</c> (its name) are added when it has none.</summary>
     public CloudInitDocument? MetaData { get; init; }
 
-    /// <summary>Network configuration.</summary>
+    /// <summary>Network configuration; in bridged mode, when absent, the address that the VM has.</summary>
     public CloudInitDocument? NetworkConfig { get; init; }
 }
 
@@ -183,13 +196,22 @@ public sealed record CloudInit
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record CloudInitDocument
 {
-    /// <summary>Whether <see cref="Content"/> is the document.</summary>
+    /// <summary>Value of <see cref="Encoding"/>: <see cref="Content"/> is the document.</summary>
+    public const string Text = "text";
+
+    /// <summary>Value of <see cref="Encoding"/>: <see cref="Content"/> is the document as base64, for one that is no text.</summary>
+    public const string Base64 = "base64";
+
+    /// <summary>Whether <see cref="Content"/> is the document; carries no meaning beside it.</summary>
     public bool? Inline { get; init; }
 
-    /// <summary>The document itself.</summary>
+    /// <summary>The document itself, at most <see cref="CloudInitRules.MaxBytes"/> bytes.</summary>
     public string? Content { get; init; }
 
-    /// <summary>Path of a file that holds the document.</summary>
+    /// <summary>"text" (default) or "base64".</summary>
+    public string? Encoding { get; init; }
+
+    /// <summary>Path of a file that holds the document; volar and fledge put its content here, the daemon reads none.</summary>
     public string? Path { get; init; }
 }
 

@@ -3,21 +3,20 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.Timeouts;
 using Volant.Contracts;
 using Volant.Contracts.Api;
+using Volant.Daemon.Artifacts;
 using Volant.Daemon.Events;
 using Volant.Daemon.Logs;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Api;
 
-/// <summary><c>/api/v1/events/vms</c>: server-sent events with numbers to resume from.</summary>
-/// <remarks>Source: WHATWG HTML, section 9.2 (server-sent events).</remarks>
+/// <summary><c>/api/v1/events</c>: what happens to VMs, with numbers to resume from, and what comes into the artifact cache.</summary>
 internal static class EventEndpoints
 {
     private const int PageSize = 500;
 
-    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(15);
-
-    public static void MapEvents(this IEndpointRouteBuilder routes) =>
+    public static void MapEvents(this IEndpointRouteBuilder routes)
+    {
         routes.MapGet("/api/v1/events/vms", StreamAsync).WithTags("events").WithName("streamVMEvents").WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stream the events of all VMs")
             .WithDescription(
                 "Server-sent events: `id` is the number of the event, `event` its type, `data` a VMEvent. Send the last number as Last-Event-ID to resume: every later event follows. " +
@@ -25,15 +24,19 @@ internal static class EventEndpoints
                 "`logs=1` adds every new line of every workload as VM_LOG; these have no id, and nobody can resume after one. " +
                 "`follow=0` sends the events that are kept after Last-Event-ID, all of them without one, and ends; log lines are not kept.")
             .Produces<VmEvent>(200, "text/event-stream").ProducesProblem(400);
+        routes.MapGet("/api/v1/events/artifacts", StreamTransfersAsync).WithTags("events").WithName("streamArtifactEvents").WithMetadata(new DisableRequestTimeoutAttribute()).WithSummary("Stream the progress of what comes into the artifact cache")
+            .WithDescription("Server-sent events: `event` is the state of a transfer (running, done, failed), `data` an ArtifactTransfer. Those under way come first; a running one is told at most four times a second. Nothing is kept, so nobody can resume.")
+            .Produces<ArtifactTransfer>(200, "text/event-stream");
+    }
 
     private static async Task StreamAsync(HttpContext context, string? logs, string? follow, EventBus bus, VolantStore store, LogHub hub, TimeProvider clock, IHostApplicationLifetime lifetime)
     {
         var (withLogs, follows) = ParseQuery(logs, follow);
         var place = ParsePlace(context.Request);
-        context.Response.ContentType = "text/event-stream";
-        context.Response.Headers.CacheControl = "no-store";
         if (!follows)
         {
+            context.Response.ContentType = "text/event-stream";
+            context.Response.Headers.CacheControl = "no-store";
             await SendKeptAsync(context, store, place ?? 0);
             return;
         }
@@ -41,48 +44,15 @@ internal static class EventEndpoints
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var subscription = bus.Open(place, stop.Token);
         var source = withLogs ? EventMerge.MergeAsync(subscription.Events, hub.SubscribeAllAsync(stop.Token), stop.Token) : subscription.Events;
-        var events = source.GetAsyncEnumerator(stop.Token);
-        var next = Task.FromResult(false);
-        try
-        {
-            await context.Response.WriteAsync(subscription.Missed ? Gap(subscription.After) : ": connected\n\n", stop.Token);
-            await context.Response.Body.FlushAsync(stop.Token);
-            next = events.MoveNextAsync().AsTask();
-            while (true)
-            {
-                if (!next.IsCompleted && await Task.WhenAny(next, Task.Delay(Heartbeat, clock, stop.Token)) != next)
-                {
-                    stop.Token.ThrowIfCancellationRequested();
-                    await context.Response.WriteAsync(": heartbeat\n\n", stop.Token);
-                }
-                else if (await next)
-                {
-                    await context.Response.WriteAsync(Frame(events.Current), stop.Token);
-                    next = events.MoveNextAsync().AsTask();
-                    if (next.IsCompleted)
-                    {
-                        continue;
-                    }
-                }
-                else
-                {
-                    return;
-                }
+        await ServerSentEvents.WriteAsync(context, subscription.Missed ? Gap(subscription.After) : ": connected\n\n", source, Frame, clock, stop);
+    }
 
-                await context.Response.Body.FlushAsync(stop.Token);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // The client left, or the daemon stops: the stream ends here.
-        }
-        finally
-        {
-            // An enumerator may only be disposed of between two steps: the step under way is ended first.
-            await stop.CancelAsync();
-            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await events.DisposeAsync();
-        }
+    private static async Task StreamTransfersAsync(HttpContext context, ArtifactTransfers transfers, TimeProvider clock, IHostApplicationLifetime lifetime)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
+        await ServerSentEvents.WriteAsync(
+            context, ": connected\n\n", transfers.FollowAsync(stop.Token),
+            transfer => $"event: {transfer.State}\ndata: {JsonSerializer.Serialize(transfer, ContractsJson.Readable.ArtifactTransfer)}\n\n", clock, stop);
     }
 
     /// <summary>Sends what is kept now; a place that is not kept, at first or because the reader was slow, is a gap and the end.</summary>

@@ -9,9 +9,9 @@ namespace Volant.Daemon.Api;
 /// <remarks>The same schema is in the API document and published for editors as <c>docs/schemas/plugin-manifest-v1.json</c>; tests hold both against the rules.</remarks>
 internal static class ManifestSchema
 {
-    private const string Label = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
     private const string Media = "^(https?://.+|volant://sha256/[0-9a-fA-F]{64}|file:///.*|/.*)$";
     private const string Checksum = "^(sha256:)?[0-9a-fA-F]{64}$";
+    private const string DiskName = "^(?!(root|cidata)$)[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$";
     private const string HttpPath = "^/([^/\\u0000-\\u0020][^\\u0000-\\u0020]*)?$";
 
     /// <summary>Completes the schemas of the manifest and its parts.</summary>
@@ -66,10 +66,17 @@ internal static class ManifestSchema
         Words(find("RootfsMedia"), "format", "raw", "qcow2");
         var disk = find("ManifestDisk");
         Require(disk, "name", "source");
-        Pattern(disk, "name", Label, "Name of the disk, a DNS label, unique in the manifest.");
+        Pattern(disk, "name", DiskName, "Name of the disk, unique in the manifest, and its serial number in the guest.");
+        Pattern(disk, "target", "^vd[a-z]$");
         Pattern(disk, "source", Media);
         Pattern(disk, "checksum", Checksum);
         Words(disk, "format", "raw", "qcow2");
+        var seed = find("CloudInit");
+        Words(seed, "datasource", CloudInitRules.NoCloud);
+        Words(seed, "seed_mode", CloudInitRules.Vfat);
+        var document = find("CloudInitDocument");
+        document.OneOf = [Has(JsonSchemaType.String, "content"), Has(JsonSchemaType.String, "path")];
+        Words(document, "encoding", CloudInitDocument.Text, CloudInitDocument.Base64);
         Words(find("NetworkConfig"), "mode", [.. NetworkModes.All]);
         Member(find("NetworkConfig"), "mode").Description = "\"vsock\" (no Ethernet), \"bridged\" (default) or \"dhcp\".";
         var devices = find("DeviceConfig");

@@ -44,6 +44,7 @@ internal static class OpenApiDetails
         ["timeout"] = ("Seconds to wait, with wait.", () => Number(1, 3600, 120)),
         ["uid"] = ("Owner of the file; its own, or 0, when absent.", () => Number(0, int.MaxValue, null)),
         ["version"] = ("Version of the plugin.", () => Text(128)),
+        ["volume"] = ("Name of the volume.", () => Label()),
         ["wait"] = ("'ready': answer when the VM is ready.", () => Words("ready")),
     };
 

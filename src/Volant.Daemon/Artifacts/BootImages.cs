@@ -18,17 +18,19 @@ internal sealed record CachedMedia(string Path, string Sha256);
 /// A host file is opened below one of the image directories, links included, and copied into the cache while its digest is computed:
 /// what was verified is what boots, whatever becomes of the source. A source that did not change is not read again.
 /// </remarks>
-internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IReadOnlyList<string> imageDirectories) : IDisposable
+internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads downloads, ArtifactTransfers transfers, string cacheDirectory, IReadOnlyList<string> imageDirectories, TimeProvider clock) : IDisposable
 {
     /// <summary>Largest initramfs when unpacked, in bytes; it must fit into the guest's memory anyway.</summary>
     private const long MaxUnpackedBytes = 4L << 30;
+
+    private const int BufferSize = 1 << 20;
 
     private readonly ConcurrentDictionary<string, string> _digests = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _composing = new(1, 1);
 
     /// <summary>Brings a medium into the cache.</summary>
     /// <exception cref="VolantException">
-    /// <c>artifact_not_found</c>, <c>path_not_allowed</c>, <c>checksum_mismatch</c>, <c>unsupported</c>, <c>too_large</c> or <c>disk_full</c>.
+    /// <c>artifact_not_found</c>, <c>path_not_allowed</c>, <c>checksum_mismatch</c>, <c>too_large</c> or <c>disk_full</c>; or what <see cref="ArtifactDownloads.FetchAsync"/> throws.
     /// </exception>
     public async Task<CachedMedia> StageAsync(BootMedia media, CancellationToken cancellationToken)
     {
@@ -37,17 +39,37 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
             throw new VolantException(ErrorCodes.InvalidRequest, $"'{media.Url}' is no reference to a boot medium.");
         }
 
-        if (media.Checksum is { } known && reference.Scheme != MediaScheme.Volant && cache.Find(known) is not null)
+        if (media.Checksum is { } known && reference.Scheme != MediaScheme.Volant && cache.Use(known) is { } present)
         {
-            return new CachedMedia(cache.PathOf(known), known);
+            return present;
         }
 
         return reference.Scheme switch
         {
             MediaScheme.Volant => FindUploaded(reference.Value, media.Checksum),
             MediaScheme.File => await ImportAsync(reference.Value, media.Checksum, cancellationToken),
-            _ => throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd does not download '{media.Url}'; download it and let 'volar plugins install' upload it."),
+            _ => await downloads.FetchAsync(reference.Value, media.Checksum, cancellationToken),
         };
+    }
+
+    /// <summary>An initramfs that holds the agent and nothing else, for a VM that has a root disk and names no initramfs.</summary>
+    /// <exception cref="VolantException"><c>artifact_not_found</c>: there is no agent at that path.</exception>
+    public async Task<CachedMedia> StageAgentAsync(string agent, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(agent))
+        {
+            throw new VolantException(ErrorCodes.ArtifactNotFound, $"A VM without an initramfs boots with the agent, and there is none at '{agent}'; put kestrel there, set VOLANT_AGENT, or name an initramfs.");
+        }
+
+        var identity = IdentityOf(agent);
+        if (_digests.TryGetValue(identity, out var seen) && cache.Use(seen) is { } present)
+        {
+            return present;
+        }
+
+        using var archive = new MemoryStream(CpioHeader.EncodeArchive([("init", 0b111_101_101, await File.ReadAllBytesAsync(agent, cancellationToken))]), writable: false);
+        var made = _digests[identity] = (await cache.AddAsync(archive, expected: null, cancellationToken)).Sha256;
+        return new CachedMedia(cache.PathOf(made), made);
     }
 
     /// <summary>What a hypervisor reads: the kernel's modules, if any, and the unpacked initramfs. Made once for each pair, then shared.</summary>
@@ -59,21 +81,40 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
     {
         var directory = Path.Combine(cacheDirectory, "initramfs");
         var target = Path.Combine(directory, $"{initramfs.Sha256}-{(modules is null ? "plain" : await DigestOfAsync(modules, cancellationToken))}");
-        if (File.Exists(target))
-        {
-            return target;
-        }
-
         await _composing.WaitAsync(cancellationToken);
         try
         {
-            if (!File.Exists(target))
+            if (File.Exists(target))
+            {
+                File.SetLastWriteTimeUtc(target, clock.GetUtcNow().UtcDateTime);
+            }
+            else
             {
                 Directory.CreateDirectory(directory);
                 await ComposeAsync(target, modules, initramfs.Path, cancellationToken);
             }
 
             return target;
+        }
+        finally
+        {
+            _composing.Release();
+        }
+    }
+
+    /// <summary>Removes composed files that were used last before <paramref name="unusedSince"/>: they can be made again.</summary>
+    public async Task CollectAsync(DateTimeOffset unusedSince)
+    {
+        await _composing.WaitAsync();
+        try
+        {
+            foreach (var file in new DirectoryInfo(Path.Combine(cacheDirectory, "initramfs")) is { Exists: true } directory ? directory.GetFiles() : [])
+            {
+                if (file.LastWriteTimeUtc < unusedSince.UtcDateTime)
+                {
+                    file.Delete();
+                }
+            }
         }
         finally
         {
@@ -104,28 +145,42 @@ internal sealed class BootImages(ArtifactCache cache, string cacheDirectory, IRe
             throw new VolantException(ErrorCodes.ChecksumMismatch, $"The URL names SHA-256 {sha256}, the checksum says {checksum}; correct one of them.");
         }
 
-        return cache.Find(sha256) is not null
-            ? new CachedMedia(cache.PathOf(sha256), sha256)
-            : throw new VolantException(ErrorCodes.ArtifactNotFound, $"The artifact {sha256} is not on this daemon; install the plugin again with 'volar plugins install', which uploads it.");
+        return cache.Use(sha256) ?? throw new VolantException(ErrorCodes.ArtifactNotFound, $"The artifact {sha256} is not on this daemon; install the plugin again with 'volar plugins install', which uploads it.");
     }
 
     private async Task<CachedMedia> ImportAsync(string path, string? checksum, CancellationToken cancellationToken)
     {
         using var file = OpenAllowed(path);
         var identity = IdentityOf(path);
-        if (_digests.TryGetValue(identity, out var seen) && cache.Find(seen) is not null)
+        if (checksum is null && _digests.TryGetValue(identity, out var seen) && cache.Use(seen) is { } present)
         {
-            return checksum is null || checksum == seen ? new CachedMedia(cache.PathOf(seen), seen) : throw Mismatch(path, seen, checksum);
+            return present;
         }
 
-        await using var content = new FileStream(file, FileAccess.Read, bufferSize: 0);
-        var artifact = await cache.AddAsync(content, expected: null, cancellationToken);
-        _digests[identity] = artifact.Sha256;
-        return checksum is null || checksum == artifact.Sha256 ? new CachedMedia(cache.PathOf(artifact.Sha256), artifact.Sha256) : throw Mismatch(path, artifact.Sha256, checksum);
-    }
+        var progress = transfers.Begin(path);
+        try
+        {
+            await using var content = new FileStream(file, FileAccess.Read, bufferSize: 0);
+            using var writer = cache.Begin();
+            writer.RequireSize(content.Length);
+            var buffer = new byte[BufferSize];
+            while (await content.ReadAsync(buffer, cancellationToken) is > 0 and var read)
+            {
+                await writer.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+                progress.Report(writer.Length, content.Length);
+            }
 
-    private static VolantException Mismatch(string path, string actual, string expected) =>
-        new(ErrorCodes.ChecksumMismatch, $"'{path}' has SHA-256 {actual}, expected {expected}; build or fetch it again, or correct the checksum.");
+            var artifact = writer.Commit(checksum, $"'{path}'");
+            _digests[identity] = artifact.Sha256;
+            progress.Complete(artifact);
+            return new CachedMedia(cache.PathOf(artifact.Sha256), artifact.Sha256);
+        }
+        catch (Exception e)
+        {
+            progress.Fail(e);
+            throw;
+        }
+    }
 
     /// <summary>Refuses a host file that does not lie below an image directory.</summary>
     /// <exception cref="VolantException"><c>path_not_allowed</c> or <c>artifact_not_found</c>.</exception>

@@ -42,7 +42,13 @@ internal sealed record LaunchSpec
 /// <param name="Format">"raw" or "qcow2"; never detected.</param>
 /// <param name="ReadOnly">Whether the guest may only read it.</param>
 /// <param name="Serial">Serial number that identifies it in the guest, at most 20 characters.</param>
-internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, string Serial);
+/// <param name="Backing">The image that it is an overlay of; null when it stands for itself.</param>
+internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, string Serial, DiskBacking? Backing = null);
+
+/// <summary>The image below an overlay; only read. What the overlay's own header says of it is not used.</summary>
+/// <param name="Path">Image file on the host.</param>
+/// <param name="Format">"raw" or "qcow2"; it must stand for itself.</param>
+internal sealed record DiskBacking(string Path, string Format);
 
 /// <summary>An Ethernet interface of a VM.</summary>
 /// <param name="Tap">Name of an existing tap interface on the host.</param>

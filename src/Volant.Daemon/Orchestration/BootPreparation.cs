@@ -23,16 +23,16 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
     public async Task<StagedBoot> StageAsync(LaunchPlan plan, CancellationToken cancellationToken)
     {
         var kernel = await FindKernelAsync(plan, cancellationToken);
-        var initramfs = await images.StageAsync(plan.Initramfs, cancellationToken);
+        var initramfs = plan.Initramfs is { } media ? await images.StageAsync(media, cancellationToken) : await images.StageAgentAsync(options.Agent, cancellationToken);
         BootFiles.CheckKernel(kernel);
         BootFiles.CheckInitramfs(initramfs.Path);
-        var modules = GuestModules.SegmentsOf(kernel, hasRootDisk: plan.Manifest.Rootfs is not null).FirstOrDefault(File.Exists);
+        var modules = GuestModules.SegmentsOf(kernel, hasRootDisk: plan.Rootfs is not null).FirstOrDefault(File.Exists);
         return new StagedBoot(kernel, await images.ComposeAsync(modules, initramfs, cancellationToken));
     }
 
     /// <summary>The whole specification of a launch.</summary>
     /// <remarks>Writes the private initramfs when the manifest does not fit on the command line, or holds what must not stand there.</remarks>
-    public LaunchSpec Specify(VmRecord vm, LaunchPlan plan, StagedBoot boot, VmPaths paths, NicSpec? nic, IHypervisorLauncher launcher)
+    public LaunchSpec Specify(VmRecord vm, LaunchPlan plan, StagedBoot boot, VmPaths paths, NicSpec? nic, IReadOnlyList<DiskSpec> disks, IHypervisorLauncher launcher)
     {
         var spec = new LaunchSpec
         {
@@ -42,12 +42,15 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             Kernel = boot.Kernel,
             Initramfs = boot.Initramfs,
             KernelArguments = string.Empty,
+            Disks = disks,
             Nic = nic,
             VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
             PciDevices = plan.Devices,
             Paths = paths,
         };
-        if (plan.Manifest.Workload?.Env is not { Count: > 0 } && Fit(spec, Arguments(vm, plan, ManifestCodec.Encode(plan.Manifest)), launcher) is { } whole)
+        // The documents may hold secrets, and travel in the seed.
+        var manifest = plan.Manifest with { CloudInit = null };
+        if (manifest.Workload?.Env is not { Count: > 0 } && Fit(spec, Arguments(vm, plan, ManifestCodec.Encode(manifest)), launcher) is { } whole)
         {
             return whole;
         }
@@ -57,7 +60,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         {
             Fields = [new("config.kernel_cmdline", "is too long")],
         };
-        BootImages.Prepend(paths.Initramfs, CpioSegment(plan.Manifest), boot.Initramfs);
+        BootImages.Prepend(paths.Initramfs, CpioSegment(manifest), boot.Initramfs);
         return apart;
     }
 
@@ -103,6 +106,11 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         if (plan.Api is { Port: { } port })
         {
             line.Add(BootKeys.ApiHost, plan.Api.Host ?? "0.0.0.0").Add(BootKeys.ApiPort, port.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        if (plan.Rootfs is not null)
+        {
+            line.Add(BootKeys.RootfsDevice, PlannedDisk.RootDevice);
         }
 
         return line.Add(BootKeys.Manifest, manifest).AddRaw(plan.KernelWords);

@@ -25,17 +25,29 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     /// <summary>The PCI devices that are bound to vfio-pci; its name lists them.</summary>
     public const string Devices = "devices";
 
+    /// <summary>The volumes that a run holds; its name lists them.</summary>
+    public const string Volumes = "volumes";
+
     /// <summary>The runtime directory with its sockets and the private initramfs.</summary>
     public const string Directory = "directory";
 
     /// <summary>The log directory; lives as long as the VM.</summary>
     public const string Logs = "logs";
 
+    /// <summary>The directory with the VM's own disks and its cloud-init seed; lives as long as the VM.</summary>
+    public const string Disks = "disks";
+
     /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
-    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Tap, Directory, Logs];
+    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Volumes, Tap, Directory, Logs, Disks];
+
+    /// <summary>What the end of a run leaves alone, because it belongs to the VM and not to the run.</summary>
+    private static readonly string[] Lasting = [Logs, Disks];
 
     /// <summary>The files of a VM.</summary>
     public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
+
+    /// <summary>Where a VM's own disks lie.</summary>
+    public string DisksOf(Guid uid) => Path.Combine(options.DiskDirectory, uid.ToString("D"));
 
     /// <summary>The PCI devices that a start of a plan leases: those that it names, and the others of their IOMMU groups.</summary>
     /// <exception cref="VolantException">They cannot be passed through now; nothing was changed.</exception>
@@ -43,13 +55,13 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
     /// <summary>What a start of this VM will hold.</summary>
     /// <param name="uid">Identity of the VM.</param>
-    /// <param name="networkMode">See <see cref="NetworkModes"/>.</param>
+    /// <param name="plan">The plan of the start.</param>
     /// <param name="leased">What <see cref="ResolveDevices"/> answered.</param>
-    public IReadOnlyList<HostResource> Needed(Guid uid, string networkMode, IReadOnlyList<string> leased)
+    public IReadOnlyList<HostResource> Needed(Guid uid, LaunchPlan plan, IReadOnlyList<string> leased)
     {
         var paths = PathsOf(uid);
         List<HostResource> needed = [new(Process, uid.ToString("D")), new(Ports, uid.ToString("D")), new(Directory, paths.Directory), new(Logs, LogsOf(uid))];
-        if (networkMode != NetworkModes.Vsock)
+        if (plan.NetworkMode != NetworkModes.Vsock)
         {
             needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
         }
@@ -57,6 +69,16 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         if (leased.Count > 0)
         {
             needed.Add(new HostResource(Devices, string.Join(' ', leased)));
+        }
+
+        if (plan.Volumes.Count > 0)
+        {
+            needed.Add(new HostResource(Volumes, string.Join(' ', plan.Volumes.Select(volume => volume.Name))));
+        }
+
+        if (plan.HasDiskFiles)
+        {
+            needed.Add(new HostResource(Disks, DisksOf(uid)));
         }
 
         return needed;
@@ -84,6 +106,11 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     {
         System.IO.Directory.CreateDirectory(paths.Directory, OwnerOnly);
         System.IO.Directory.CreateDirectory(LogsOf(vm.Vm.Uid), OwnerOnly);
+        if (plan.HasDiskFiles)
+        {
+            System.IO.Directory.CreateDirectory(DisksOf(vm.Vm.Uid), OwnerOnly);
+        }
+
         ports.OpenVm(vm);
         var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
         if (plan.Devices.Count > 0)
@@ -96,14 +123,14 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
     /// <param name="vm">The VM.</param>
-    /// <param name="keepLogs">Whether the logs stay, because the VM does.</param>
-    public async Task ReleaseAsync(VmRecord vm, bool keepLogs)
+    /// <param name="stays">Whether the VM stays, and with it its logs and disks.</param>
+    public async Task ReleaseAsync(VmRecord vm, bool stays)
     {
         var held = store.ListResources(vm.Id).ToDictionary(resource => resource.Kind, StringComparer.Ordinal);
         var gone = new List<string>();
         foreach (var kind in ReleaseOrder)
         {
-            if (held.TryGetValue(kind, out var resource) && !(keepLogs && kind == Logs))
+            if (held.TryGetValue(kind, out var resource) && !(stays && Lasting.Contains(kind, StringComparer.Ordinal)))
             {
                 await ReleaseAsync(vm, resource);
                 gone.Add(kind);
@@ -130,11 +157,15 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
             case Devices:
                 await devices.ReleaseAsync(vm.Id);
                 break;
+            case Volumes:
+                await store.ReleaseVolumesAsync(vm.Id, CancellationToken.None);
+                break;
             case Tap:
                 await network.DetachAsync(resource.Name, CancellationToken.None);
                 break;
             case Directory:
             case Logs:
+            case Disks:
                 DeleteDirectory(resource.Name);
                 break;
             default:
@@ -159,11 +190,11 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
     private string LogsOf(Guid uid) => Path.Combine(options.LogDirectory, uid.ToString("D"));
 
-    /// <summary>Removes a directory of a VM; only below our own two roots, and never through a link.</summary>
+    /// <summary>Removes a directory of a VM; only below our own roots, and never through a link.</summary>
     private void DeleteDirectory(string path)
     {
         var parent = Path.GetDirectoryName(path);
-        if (parent != options.RuntimeDirectory && parent != options.LogDirectory)
+        if (parent != options.RuntimeDirectory && parent != options.LogDirectory && parent != options.DiskDirectory)
         {
             throw new InvalidOperationException($"'{path}' is not a directory of a VM.");
         }

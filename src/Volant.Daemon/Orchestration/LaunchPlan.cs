@@ -1,6 +1,7 @@
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
+using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -35,8 +36,14 @@ internal sealed record LaunchPlan
     /// <summary>See <see cref="NetworkModes"/>.</summary>
     public required string NetworkMode { get; init; }
 
-    /// <summary>Boot medium.</summary>
-    public required BootMedia Initramfs { get; init; }
+    /// <summary>Boot medium; null for one that holds the agent alone, which then changes over to the root disk.</summary>
+    public BootMedia? Initramfs { get; init; }
+
+    /// <summary>Root image; null when the VM runs from its initramfs.</summary>
+    public RootfsMedia? Rootfs { get; init; }
+
+    /// <summary>Its disks, in the order that the guest sees them.</summary>
+    public IReadOnlyList<PlannedDisk> Disks { get; init; } = [];
 
     /// <summary>Kernel in place of the configured one.</summary>
     public string? KernelOverride { get; init; }
@@ -55,6 +62,15 @@ internal sealed record LaunchPlan
 
     /// <summary>Which devices the user allows, within what the operator does; empty for all of those.</summary>
     public IReadOnlyList<string> DeviceAllowlist { get; init; } = [];
+
+    /// <summary>Documents of its cloud-init seed; null for no seed.</summary>
+    public Contracts.Manifests.CloudInit? CloudInit { get; init; }
+
+    /// <summary>Whether it has files that live as long as the VM: disks from images, or a seed.</summary>
+    public bool HasDiskFiles => CloudInit is not null || Disks.Any(disk => disk.Image is not null);
+
+    /// <summary>Volumes among them.</summary>
+    public IReadOnlyList<VolumeLease> Volumes => [.. Disks.Where(disk => disk.Image is null).Select(disk => new VolumeLease(disk.Name, disk.ReadOnly))];
 
     /// <summary>Puts the explicit fields of a request on top of its configuration: what is stored as version 1.</summary>
     public static VmConfig Merge(CreateVmRequest request)
@@ -84,7 +100,10 @@ internal sealed record LaunchPlan
         Network = ManifestRules.NormaliseNetwork(config.Network),
         Devices = DeviceRules.Normalise(config.Devices),
         Initramfs = ManifestRules.NormaliseMedia(config.Initramfs),
+        Rootfs = ManifestRules.NormaliseRootfs(config.Rootfs),
         Expose = RouteRules.Normalise(config.Expose),
+        Volumes = VolumeRules.Normalise(config.Volumes),
+        CloudInit = CloudInitRules.Normalise(config.CloudInit),
     };
 
     /// <summary>The plugin that a configuration names.</summary>
@@ -112,7 +131,10 @@ internal sealed record LaunchPlan
             CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,
             MemoryMib = config.Resources?.MemoryMb ?? manifest.Resources?.MemoryMb ?? DefaultMemoryMib,
             NetworkMode = config.Network?.Mode ?? manifest.Network?.Mode ?? NetworkModes.Bridged,
-            Initramfs = config.Initramfs ?? manifest.Initramfs!,
+            Initramfs = config.Initramfs ?? manifest.Initramfs,
+            Rootfs = config.Rootfs ?? manifest.Rootfs,
+            Disks = OrderDisks(config, manifest),
+            CloudInit = CloudInitRules.Merge(manifest.CloudInit, config.CloudInit),
             KernelOverride = config.KernelOverride,
             KernelWords = config.KernelCmdline,
             Api = config.Api,
@@ -121,6 +143,7 @@ internal sealed record LaunchPlan
             DeviceAllowlist = (config.Devices ?? manifest.Devices)?.Allowlist ?? [],
         };
         RejectUnreachable(plan);
+        RejectPaths(plan.CloudInit);
         if (plan.MemoryMib < MinimumMemoryMib)
         {
             throw new VolantException(ErrorCodes.Unsupported, $"{plan.MemoryMib} MiB of memory is less than the kernel and the agent need; ask for at least {MinimumMemoryMib} MiB.")
@@ -134,6 +157,19 @@ internal sealed record LaunchPlan
             : throw new VolantException(ErrorCodes.InsufficientCapacity, $"The VM asks for {plan.MemoryMib} MiB of memory; this host has {hostMemoryMib} MiB.");
     }
 
+    private static IReadOnlyList<PlannedDisk> OrderDisks(VmConfig config, PluginManifest manifest)
+    {
+        var faults = new List<FieldError>();
+        var disks = PlannedDisk.Order(config.Rootfs ?? manifest.Rootfs, manifest.Disks ?? [], config.Volumes ?? [], faults);
+        return faults.Count == 0 ? disks : throw Invalid(faults);
+    }
+
+    private static VolantException Invalid(IReadOnlyList<FieldError> faults) =>
+        new(ErrorCodes.InvalidRequest, $"The configuration is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.")
+        {
+            Fields = [.. faults.Select(fault => fault with { Path = $"config.{fault.Path}" })],
+        };
+
     private static void RejectInvalid(VmConfig config, PluginManifest manifest)
     {
         List<FieldError> faults = [.. VmConfigRules.Validate(config)];
@@ -144,25 +180,30 @@ internal sealed record LaunchPlan
 
         if (faults.Count > 0)
         {
-            throw new VolantException(ErrorCodes.InvalidRequest, $"The configuration is not valid: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.")
-            {
-                Fields = [.. faults.Select(fault => fault with { Path = $"config.{fault.Path}" })],
-            };
+            throw Invalid(faults);
         }
     }
 
     private static void RejectUnsupported(VmConfig config, PluginManifest manifest)
     {
         var what =
-            (config.Initramfs ?? manifest.Initramfs) is null ? "booting from 'rootfs' alone"
-            : config.Rootfs is not null || manifest.Rootfs is not null ? "'rootfs'"
-            : manifest.Disks is { Count: > 0 } ? "'disks'"
-            : config.CloudInit is not null || manifest.CloudInit is not null ? "'cloud_init'"
-            : (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
+            (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
             : null;
         if (what is not null)
         {
             throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd cannot start a VM with {what}; remove it from the manifest or the configuration.");
+        }
+    }
+
+    /// <summary>Refuses documents that are files of a client: this host's file of that name is another one.</summary>
+    private static void RejectPaths(Contracts.Manifests.CloudInit? seed)
+    {
+        var faults = new[] { ("user_data", seed?.UserData), ("meta_data", seed?.MetaData), ("network_config", seed?.NetworkConfig) }
+            .Where(document => document.Item2?.Path is not null)
+            .Select(document => new FieldError($"config.cloud_init.{document.Item1}.path", "is read by volar and fledge, not by volantd; send 'content'")).ToList();
+        if (faults.Count > 0)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"The cloud-init seed cannot be made: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
         }
     }
 

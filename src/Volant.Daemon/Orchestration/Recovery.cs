@@ -20,6 +20,7 @@ internal sealed partial class Recovery(
     IHostNetwork network,
     PublishedPorts ports,
     DevicePassthrough devices,
+    VolumeKeeper volumes,
     DaemonOptions options,
     TimeProvider clock,
     ILogger<Recovery> logger) : BackgroundService
@@ -75,6 +76,8 @@ internal sealed partial class Recovery(
         await Task.Yield();
         var started = clock.GetTimestamp();
         await devices.RecoverAsync();
+        await volumes.RecoverAsync();
+        ReportForeignDisks();
 
         // Ports of deployments and of addresses; those of a VM follow when it is adopted.
         await ports.SyncAsync();
@@ -188,6 +191,19 @@ internal sealed partial class Recovery(
         }
     }
 
+    /// <summary>Disks are only ever removed with their VM. Those of a VM that the store does not know, as after its restoration from a copy, are for people to judge.</summary>
+    private void ReportForeignDisks()
+    {
+        var known = store.AllVms().Select(vm => vm.Vm.Uid.ToString("D")).ToHashSet(StringComparer.Ordinal);
+        foreach (var directory in Directory.Exists(options.DiskDirectory) ? Directory.GetDirectories(options.DiskDirectory) : [])
+        {
+            if (!known.Contains(Path.GetFileName(directory)))
+            {
+                LogForeignDisks(directory);
+            }
+        }
+    }
+
     private void CountOrphan(string kind, string name)
     {
         Instruments.Orphans.Add(1, new KeyValuePair<string, object?>("kind", kind));
@@ -222,6 +238,9 @@ internal sealed partial class Recovery(
 
     [LoggerMessage(EventId = 1203, Level = LogLevel.Error, Message = "The host could not be compared with the store; trying again later")]
     private partial void LogSweepFailed(Exception exception);
+
+    [LoggerMessage(EventId = 1205, Level = LogLevel.Warning, Message = "The disks in {Directory} belong to no VM of this database and are left alone; remove them when nobody needs them")]
+    private partial void LogForeignDisks(string directory);
 
     [LoggerMessage(EventId = 1204, Level = LogLevel.Information, Message = "{Count} VMs of an earlier daemon are adopted or settled after {ElapsedMs} ms")]
     private partial void LogRecovered(int count, long elapsedMs);

@@ -21,6 +21,7 @@ internal sealed partial class VmOrchestrator(
     VolantStore store,
     PluginRegistry plugins,
     BootPreparation preparation,
+    DiskPreparation disks,
     HostResources resources,
     IHypervisorLauncher launcher,
     VmOwners owners,
@@ -56,6 +57,7 @@ internal sealed partial class VmOrchestrator(
         var normal = LaunchPlan.Normalise(config);
         var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
         resources.ResolveDevices(plan);
+        RequireVolumes(plan);
         return (normal, plan);
     }
 
@@ -140,6 +142,8 @@ internal sealed partial class VmOrchestrator(
                     resources.CheckPorts(plan, owner.Id);
                 }
 
+                RequireVolumes(plan);
+                RequireRootImage(owner, current, plan);
                 return next;
             },
             cancellationToken);
@@ -191,10 +195,11 @@ internal sealed partial class VmOrchestrator(
         var plan = LaunchPlan.Resolve(config, plugins.GetEnabled(config.Plugin!), HostMemoryMib);
         var devices = resources.ResolveDevices(plan);
         var boot = await preparation.StageAsync(plan, CancellationToken.None);
+        var images = await disks.StageAsync(plan, known: [], CancellationToken.None);
         Instruments.RecordBoot(clock, accepted, "prepare");
         using var ports = new PortReservation();
         resources.ReservePorts(ports, plan, vmId: null, isReplica: replica is not null);
-        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases }, CancellationToken.None);
+        var vm = await store.InsertVmAsync(Describe(request.Name!, config, plan, devices, launcher.Capabilities) with { Replica = replica, Ports = ports.Leases, Disks = images }, CancellationToken.None);
         var owner = owners.Add(vm);
         try
         {
@@ -204,7 +209,7 @@ internal sealed partial class VmOrchestrator(
                 await store.DeleteVmAsync(vm.Id, "it could not be launched", CancellationToken.None);
                 owners.Remove(owner);
             });
-            undo.Push("release host resources", _ => resources.ReleaseAsync(vm, keepLogs: false));
+            undo.Push("release host resources", _ => resources.ReleaseAsync(vm, stays: false));
             vm = await BootAsync(owner, vm, plan, boot, spawned);
             undo.Commit();
             LogCreated(vm.Name, vm.Vm.Pid ?? 0, (long)clock.GetElapsedTime(accepted).TotalMilliseconds);
@@ -213,6 +218,28 @@ internal sealed partial class VmOrchestrator(
         finally
         {
             owner.Lane.Release();
+        }
+    }
+
+    private void RequireVolumes(LaunchPlan plan)
+    {
+        foreach (var volume in plan.Volumes)
+        {
+            _ = store.GetVolume(volume.Name);
+        }
+    }
+
+    /// <summary>Refuses another root image for a VM whose root disk is made: what the guest wrote lies on the old one.</summary>
+    private void RequireRootImage(VmOwner owner, VmConfig current, LaunchPlan next)
+    {
+        var rootfs = ManifestRules.NormaliseRootfs(current.Rootfs ?? (current.Manifest ?? plugins.Get(LaunchPlan.PluginOf(current))).Rootfs);
+        if (rootfs != next.Rootfs && store.ListDisks(owner.Id).Any(disk => disk is { Name: PlannedDisk.Root, IsMade: true }))
+        {
+            throw new VolantException(
+                ErrorCodes.Unsupported, $"The root disk of VM '{owner.Name}' is made from '{rootfs?.Url}' and holds what the guest wrote; create another VM to use another root image.")
+            {
+                Fields = [new("config.rootfs", "cannot be changed once the root disk is made")],
+            };
         }
     }
 
@@ -251,8 +278,9 @@ internal sealed partial class VmOrchestrator(
             Directory = paths.Directory,
             SerialSocket = paths.SerialSocket,
             Config = config,
-            Resources = resources.Needed(uid, plan.NetworkMode, devices),
+            Resources = resources.Needed(uid, plan, devices),
             Devices = devices,
+            Volumes = plan.Volumes,
         };
     }
 
@@ -268,8 +296,9 @@ internal sealed partial class VmOrchestrator(
             plan = LaunchPlan.Resolve(config, plugins.GetEnabled(LaunchPlan.PluginOf(config)), HostMemoryMib);
             var devices = resources.ResolveDevices(plan);
             boot = await preparation.StageAsync(plan, CancellationToken.None);
+            var images = await disks.StageAsync(plan, store.ListDisks(vm.Id), CancellationToken.None);
             resources.ReservePorts(ports, plan, vm.Id, vm.Vm.Deployment is not null);
-            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic) with { Ports = ports.Leases }, CancellationToken.None);
+            vm = await store.BeginStartAsync(vm.Id, DescribeStart(vm, plan, devices, automatic) with { Ports = ports.Leases, Disks = images }, CancellationToken.None);
         }
         catch (Exception e)
         {
@@ -300,8 +329,9 @@ internal sealed partial class VmOrchestrator(
         CpuCores = plan.CpuCores,
         MemoryMib = plan.MemoryMib,
         KernelCmdline = plan.KernelWords ?? string.Empty,
-        Resources = resources.Needed(vm.Vm.Uid, plan.NetworkMode, devices),
+        Resources = resources.Needed(vm.Vm.Uid, plan, devices),
         Devices = devices,
+        Volumes = plan.Volumes,
         Automatic = automatic,
     };
 
@@ -316,7 +346,10 @@ internal sealed partial class VmOrchestrator(
         var paths = resources.PathsOf(vm.Vm.Uid);
         var nic = await resources.AcquireAsync(vm, plan, paths, CancellationToken.None);
         Instruments.RecordBoot(clock, began, "network");
-        var spec = preparation.Specify(vm, plan, boot, paths, nic, launcher);
+        var making = clock.GetTimestamp();
+        var attached = await disks.MakeAsync(vm, plan);
+        Instruments.RecordBoot(clock, making, "disks");
+        var spec = preparation.Specify(vm, plan, boot, paths, nic, attached, launcher);
         var launched = clock.GetTimestamp();
         var process = await launcher.LaunchAsync(spec, RecordAsync, CancellationToken.None);
         Instruments.RecordBoot(clock, launched, "launch");
@@ -412,7 +445,7 @@ internal sealed partial class VmOrchestrator(
             _ = run.Ready.Task.Exception;
         }
 
-        await resources.ReleaseAsync(vm, keepLogs: false);
+        await resources.ReleaseAsync(vm, stays: false);
         await store.DeleteVmAsync(vm.Id, message: null, CancellationToken.None);
         owners.Remove(owner);
         LogDeleted(vm.Name);

@@ -70,7 +70,7 @@ internal sealed partial class VmSupervisor(
     /// <param name="ran">How long it ran, for the restart policy; null when that has no say, because somebody waits for the answer.</param>
     public async Task<VmRecord> SettleAsync(VmRecord vm, VmStatus status, VmExit exit, TimeSpan? ran)
     {
-        await resources.ReleaseAsync(vm, keepLogs: true);
+        await resources.ReleaseAsync(vm, stays: true);
         var crashed = status == VmStatus.Crashed;
         var wanted = exit.AskedBy is null && vm.Vm.Desired == DesiredState.Running && !vm.Deleting;
         var decision = wanted && ran is { } time ? DecideRestart(vm, crashed, time) : new RestartDecision(null, 0, GaveUp: false);

@@ -70,6 +70,12 @@ internal sealed record NewVm
 
     /// <summary>PCI devices that it leases.</summary>
     public IReadOnlyList<string> Devices { get; init; } = [];
+
+    /// <summary>Its disks that come from an image.</summary>
+    public IReadOnlyList<DiskRecord> Disks { get; init; } = [];
+
+    /// <summary>Volumes that it holds.</summary>
+    public IReadOnlyList<VolumeLease> Volumes { get; init; } = [];
 }
 
 /// <summary>What a start of an existing VM changes in its record.</summary>
@@ -101,6 +107,12 @@ internal sealed record NewStart
 
     /// <summary>PCI devices that it leases.</summary>
     public IReadOnlyList<string> Devices { get; init; } = [];
+
+    /// <summary>Its disks that come from an image.</summary>
+    public IReadOnlyList<DiskRecord> Disks { get; init; } = [];
+
+    /// <summary>Volumes that it holds.</summary>
+    public IReadOnlyList<VolumeLease> Volumes { get; init; } = [];
 
     /// <summary>Whether the restart policy asked for it.</summary>
     public required bool Automatic { get; init; }

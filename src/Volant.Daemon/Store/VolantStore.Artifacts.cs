@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Microsoft.Data.Sqlite;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
@@ -12,6 +13,18 @@ internal sealed partial class VolantStore
         ReadArtifact,
         "SELECT * FROM artifacts WHERE plugin_name = $plugin AND ($version IS NULL OR version = $version) ORDER BY version, artifact_name",
         ("$plugin", plugin), ("$version", version)));
+
+    /// <summary>Digests of the files of the artifact cache that anything names: a disk, a manifest, a configuration, a record of a file.</summary>
+    /// <remarks>Whatever looks like a digest counts: a file too many is kept rather than one too few.</remarks>
+    public IReadOnlySet<string> ListNamedArtifacts() => database.Read(c => c.Query(
+        row => row.Text(0) ?? string.Empty,
+        """
+        SELECT sha256 FROM vm_disks UNION ALL SELECT manifest FROM plugins UNION ALL SELECT config FROM vm_configs UNION ALL SELECT config FROM deployments
+        UNION ALL SELECT good_config FROM deployments UNION ALL SELECT checksum FROM artifacts UNION ALL SELECT source_url FROM artifacts
+        """).SelectMany(text => Digest().Matches(text).Select(match => match.Value.ToLowerInvariant())).ToHashSet(StringComparer.Ordinal));
+
+    [GeneratedRegex("[0-9a-fA-F]{64}", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Digest();
 
     /// <summary>One record; null when there is none.</summary>
     public Artifact? FindArtifact(string plugin, string version, string name) => database.Read(c => FindArtifact(c, plugin, version, name));

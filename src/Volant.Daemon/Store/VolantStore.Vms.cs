@@ -127,6 +127,8 @@ internal sealed partial class VolantStore
             Lease(c, id, vm.Addresses);
             LeasePorts(c, id, vm.Ports);
             LeaseDevices(c, id, vm.Devices);
+            RecordDisks(c, id, vm.Disks);
+            LeaseVolumes(c, id, vm.Volumes);
             InsertConfig(c, id, 1, vm.Config);
             InsertResources(c, id, vm.Resources);
             Append(change, FindVm(c, id)!, VmEventTypes.Created);
@@ -142,6 +144,8 @@ internal sealed partial class VolantStore
             Lease(change.Connection, id, start.Addresses);
             LeasePorts(change.Connection, id, start.Ports);
             LeaseDevices(change.Connection, id, start.Devices);
+            RecordDisks(change.Connection, id, start.Disks);
+            LeaseVolumes(change.Connection, id, start.Volumes);
             InsertResources(change.Connection, id, start.Resources);
             return Transition(
                 change, id, VmStatus.Starting, start.Automatic ? "started again by its restart policy" : null,

@@ -19,7 +19,7 @@ internal static class Instruments
     /// <summary>Operations on VMs; <c>operation</c> is create, start, …, and <c>outcome</c> is ok or the code of the error.</summary>
     public static Histogram<double> OperationDuration { get; } = Meter.CreateHistogram("volant.operation.duration", "s", "Time of an operation on a VM, waiting for its turn included.", advice: Seconds);
 
-    /// <summary>Phases of a boot: prepare (media, plan), network (address, tap), launch (hypervisor), ready (guest; from the launch).</summary>
+    /// <summary>Phases of a boot: prepare (media, plan), network (address, tap), disks (overlays, seed), launch (hypervisor), ready (guest; from the launch).</summary>
     public static Histogram<double> BootDuration { get; } = Meter.CreateHistogram("volant.vm.boot.duration", "s", "Time of a phase of a boot.", advice: Seconds);
 
     /// <summary>Committed events by type.</summary>

@@ -32,6 +32,8 @@ public sealed class HostileInputTests : IAsyncLifetime
                 $"\"name\": {text}", $"\"runtime\": {text}", $"\"kernel_cmdline\": {text}", $"\"api_host\": {text}, \"api_port\": 1", $"\"plugin\": {text}",
                 $$"""  "config": {"runtime": {{text}} } """, $$"""  "config": {"kernel_override": {{text}} } """, $$"""  "config": {"initramfs": {"url": {{text}} } } """, $$"""  "config": {"network": {"mode": "vsock", "gateway": {{text}} } } """,
                 $$"""  "config": {"manifest": {{Manifest("name", text)}} } """, $$"""  "config": {"manifest": {{Manifest("runtime", text)}} } """, $$"""  "config": {"manifest": {{Manifest("version", text)}} } """,
+                $$"""  "config": {"rootfs": {"url": {{text}} } } """, $$"""  "config": {"rootfs": {"url": "/x", "format": {{text}} } } """, $$"""  "config": {"volumes": [{"name": {{text}} }]} """, $$"""  "config": {"volumes": [{"name": "x", "target": {{text}} }]} """,
+                $$"""  "config": {"manifest": {{Manifest("disks", $$"""[{"name": {{text}}, "source": "/x"}]""")}} } """, $$"""  "config": {"manifest": {{Manifest("disks", $$"""[{"name": "x", "source": {{text}} }]""")}} } """,
             })
             {
                 var name = members.StartsWith("\"name\"", StringComparison.Ordinal) ? "" : "\"name\": \"web\", ";
@@ -70,6 +72,8 @@ public sealed class HostileInputTests : IAsyncLifetime
     [InlineData("/api/v1/vms", """{"name": "web", "plugin": "stand-in", "api_port": 65536}""", "api.port")]
     [InlineData("/api/v1/vms", """{"name": "web", "plugin": "stand-in", "config": {"restart": {"max_attempts": 1000000000}}}""", "max_attempts")]
     [InlineData("/api/v1/vms", """{"name": "web", "plugin": "stand-in", "config": {"expose": [{"port": 80, "host_port": 80}, {"port": 81, "host_port": 80}]}}""", "expose")]
+    [InlineData("/api/v1/volumes", """{"name": "data", "size_mb": 1000000000}""", "size_mb")]
+    [InlineData("/api/v1/volumes", """{"name": "data", "size_mb": 99999999999999999999}""", "size_mb")]
     [InlineData("/api/v1/vms?timeout=1000000000", """{"name": "web", "plugin": "stand-in"}""", "timeout")]
     [InlineData("/api/v1/deployments", """{"name": "web", "replicas": 10000000, "config": {"plugin": "stand-in"}}""", "replicas")]
     [InlineData("/api/v1/deployments", """{"name": "web", "replicas": 1, "config": {"plugin": "stand-in"}, "strategy": {"max_surge": 1000000000}}""", "max_surge")]
@@ -90,10 +94,12 @@ public sealed class HostileInputTests : IAsyncLifetime
         var labels = string.Join(", ", Enumerable.Range(0, 100_000).Select(i => $"\"k{i}\": \"v\""));
         var ports = string.Join(", ", Enumerable.Range(0, 10_000).Select(i => $$"""{"port": {{i % 65_000}}, "host_port": 80}"""));
         var words = string.Join(' ', Enumerable.Range(0, 2000).Select(i => $"w{i}"));
+        var volumes = string.Join(", ", Enumerable.Range(0, 10_000).Select(i => $$"""{"name": "v{{i}}"}"""));
         (string Path, string Body, int[] Statuses, string Named)[] cases =
         [
             ("/api/v1/plugins", StandIn.Manifest(_daemon, "big").Replace("\"version\"", $"\"labels\": {{ {labels} }}, \"version\"", StringComparison.Ordinal), [413], ""),
             ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "config": {"expose": [{{ports}}]} }""", [400, 422], "expose"),
+            ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "config": {"volumes": [{{volumes}}]} }""", [400], "volumes"),
             ("/api/v1/vms", $$"""{"name": "web", "plugin": "stand-in", "kernel_cmdline": "{{words}}"}""", [400], "kernel_cmdline"),
             ("/api/v1/vms", $$"""{"name": "{{new string('a', 10_000)}}", "plugin": "stand-in"}""", [400], "name"),
             ("/api/v1/vms", $$"""{"name": "web", "plugin": "{{new string('a', 10_000)}}"}""", [400, 404], "plugin"),

@@ -8,7 +8,7 @@ public sealed class HelpTests
     public static TheoryData<string> EveryCommand()
     {
         var paths = new TheoryData<string>();
-        Add(CommandTree.Build(Scope(), ["vms plugins deployments system"]));
+        Add(CommandTree.Build(Scope(), ["vms plugins deployments volumes system"]));
         return paths;
 
         void Add(System.CommandLine.Command command)
@@ -32,7 +32,7 @@ public sealed class HelpTests
 
         var vms = "list get create delete start stop restart scale console logs exec cp port-forward top operations call"
             .Split(' ').Concat(["config get", "config set", "config history"]).Select(verb => $"volar vms {verb}");
-        var others = "run,plugins list,plugins show,plugins install,plugins enable,plugins disable,plugins remove,deployments list,deployments create,deployments get,deployments delete,deployments scale,events,system info,system status,system summary,doctor,completion,version"
+        var others = "run,plugins list,plugins show,plugins install,plugins enable,plugins disable,plugins remove,deployments list,deployments create,deployments get,deployments delete,deployments scale,volumes list,volumes create,volumes get,volumes resize,volumes delete,events,system info,system status,system summary,doctor,completion,version"
             .Split(',').Select(verb => $"volar {verb}");
         Assert.Equal(vms.Concat(others).Order(StringComparer.Ordinal), paths.Order(StringComparer.Ordinal));
     }
@@ -120,7 +120,7 @@ public sealed class HelpTests
     }
 
     [Theory]
-    [InlineData("did you mean 'volar vms'?", "vm", "list")]
+    [InlineData("did you mean 'volar vms'", "vm", "list")]
     [InlineData("did you mean 'volar vms list'?", "vms", "lst")]
     [InlineData("did you mean 'volar vms list' or", "vms", "ls")]
     [InlineData("did you mean 'volar plugins remove'?", "plugins", "rm")]

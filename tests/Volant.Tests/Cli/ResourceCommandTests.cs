@@ -183,7 +183,7 @@ public sealed class ResourceCommandTests
     }
 
     [Theory]
-    [InlineData("volar v", "version\nvms\n")]
+    [InlineData("volar v", "version\nvms\nvolumes\n")]
     [InlineData("volar vms st", "start\nstop\n")]
     [InlineData("volar vms config ", "get\nhistory\nset\n")]
     [InlineData("volar vms get w", "web\nweb-2\n")]

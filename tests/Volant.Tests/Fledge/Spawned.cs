@@ -5,7 +5,9 @@ namespace Volant.Tests.Fledge;
 /// <summary>Runs a real program to its end.</summary>
 internal static class Spawned
 {
-    /// <summary>Standard output of the program; it must exit with 0.</summary>
+    private static readonly string[] Directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
+    /// <summary>Standard output of the program, which is a path or the name of one of the distribution's; it must exit with 0.</summary>
     public static async Task<string> RunAsync(TempTree tree, string? input, params string[] arguments)
     {
         var (exit, text) = await TryAsync(tree, input, [], arguments);
@@ -20,7 +22,7 @@ internal static class Spawned
         using var stdin = input is null ? null : File.OpenHandle(input);
         var pid = ProcessSpawner.Spawn(new SpawnRequest
         {
-            Arguments = arguments,
+            Arguments = [Directories.Select(directory => Path.Combine(directory, arguments[0])).FirstOrDefault(File.Exists) ?? arguments[0], .. arguments[1..]],
             StandardInput = stdin,
             OutputFile = output,
             Environment = [.. new[] { "PATH", "DOTNET_ROOT", "HOME" }.Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}"), .. variables],

@@ -96,7 +96,7 @@ public sealed class QemuArgumentsTests
         -device virtio-serial-device,max_ports=2
         -chardev socket,id=agent0,path=/run/volant/vms/vaaaa/agent.sock,server=on,wait=off
         -device virtserialport,chardev=agent0,name=org.volant.agent.0
-        -blockdev driver=qcow2,node-name=disk0,discard=unmap,file.driver=file,file.filename=/var/lib/volant/a,,b.qcow2,file.locking=on
+        -blockdev driver=qcow2,node-name=disk0,discard=unmap,file.driver=file,file.filename=/var/lib/volant/a,,b.qcow2,file.locking=on,backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename=/var/cache/im,,age,backing.file.read-only=on,backing.file.locking=on
         -device virtio-blk-device,drive=disk0,serial=root
         -blockdev driver=raw,node-name=disk1,discard=unmap,read-only=on,file.read-only=on,file.driver=file,file.filename=/run/volant/seed.img,file.locking=on
         -device virtio-blk-device,drive=disk1,serial=cidata
@@ -109,7 +109,7 @@ public sealed class QemuArgumentsTests
         QemuArguments.Build(
             Specs.Plain with
             {
-                Disks = [new DiskSpec("/var/lib/volant/a,b.qcow2", "qcow2", false, "root"), new DiskSpec("/run/volant/seed.img", "raw", true, "cidata")],
+                Disks = [new DiskSpec("/var/lib/volant/a,b.qcow2", "qcow2", false, "root", new DiskBacking("/var/cache/im,age", "raw")), new DiskSpec("/run/volant/seed.img", "raw", true, "cidata")],
                 Nic = new NicSpec("vaaaa", "02:00:00:00:00:01"),
             },
             Specs.Emulated));
@@ -180,6 +180,8 @@ public sealed class QemuArgumentsTests
     {
         AssertRefused(ErrorCodes.Unsupported, "vmdk", () => QemuArguments.Build(
             Specs.Plain with { Disks = [new DiskSpec("/d", "vmdk", false, "d")] }, Specs.Emulated));
+        AssertRefused(ErrorCodes.Unsupported, "vhdx", () => QemuArguments.Build(
+            Specs.Plain with { Disks = [new DiskSpec("/d", "qcow2", false, "d", new DiskBacking("/b", "vhdx"))] }, Specs.Emulated));
         AssertRefused(ErrorCodes.Unsupported, "longer than 20", () => QemuArguments.Build(
             Specs.Plain with { Disks = [new DiskSpec("/d", "raw", false, new string('s', 21))] }, Specs.Emulated));
         AssertRefused(ErrorCodes.InvalidRequest, "NUL", () => QemuArguments.Build(

@@ -15,12 +15,13 @@ public sealed class LayeringTests
     private static readonly Dictionary<string, string[]> MayUse = new(StringComparer.Ordinal)
     {
         ["Api"] = ["Orchestration", "Plugins", "Store", "Events", "Guests", "Artifacts", "Hypervisors", "Logs", "Telemetry"],
-        ["Orchestration"] = ["Hypervisors", "Networking", "Devices", "Artifacts", "Guests", "Plugins", "Store", "Events", "Logs", "Publishing", "Telemetry"],
+        ["Orchestration"] = ["Hypervisors", "Networking", "Devices", "Artifacts", "CloudInit", "Guests", "Plugins", "Store", "Events", "Logs", "Publishing", "Telemetry"],
         ["Plugins"] = ["Store"],
         ["Hypervisors"] = [],
         ["Networking"] = [],
         ["Devices"] = [],
         ["Artifacts"] = [],
+        ["CloudInit"] = [],
         ["Publishing"] = ["Telemetry"],
         ["Guests"] = [],
         ["Logs"] = ["Guests"],

@@ -1,3 +1,5 @@
+using System.Net;
+using Microsoft.Extensions.Logging.Abstractions;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
 using Volant.Daemon;
@@ -6,7 +8,7 @@ using Volant.Daemon.Artifacts;
 namespace Volant.Tests.Orchestration;
 
 /// <summary>What a manifest or configuration may name as boot medium: files below the image directories, and what was uploaded (T11, S06).</summary>
-/// <remarks>Nothing is downloaded. Checks of the address that a download connects to belong to whoever makes the first one.</remarks>
+/// <remarks>Every name is one that resolves to this host or to the metadata service: no test sends anything.</remarks>
 public sealed class HostileMediaTests : IDisposable
 {
     private const string Secret = "root:x:0:0";
@@ -24,6 +26,7 @@ public sealed class HostileMediaTests : IDisposable
 
     private readonly string _root = Directory.CreateTempSubdirectory("volant-media-").FullName;
     private readonly string _images;
+    private readonly ArtifactDownloads _downloads;
     private readonly BootImages _media;
 
     public HostileMediaTests()
@@ -43,7 +46,12 @@ public sealed class HostileMediaTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_images, "loop"), "loop");
         File.CreateSymbolicLink(Path.Combine(_images, "self"), "/proc/self/environ");
         File.CreateSymbolicLink(Path.Combine(_images, "device"), "/dev/zero");
-        _media = new BootImages(new ArtifactCache(Path.Combine(_root, "cache"), 1 << 20), Path.Combine(_root, "cache"), [_images]);
+        var cache = new ArtifactCache(Path.Combine(_root, "cache"), 1 << 20, TimeProvider.System);
+        var transfers = new ArtifactTransfers(TimeProvider.System);
+        _downloads = new ArtifactDownloads(
+            cache, Path.Combine(_root, "cache"), transfers, new AddressGuard([], (_, _) => Task.FromResult(new[] { IPAddress.Loopback, IPAddress.Parse("169.254.169.254") })),
+            new DownloadLimits(TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(5)), TimeProvider.System, NullLogger<ArtifactDownloads>.Instance);
+        _media = new BootImages(cache, _downloads, transfers, Path.Combine(_root, "cache"), [_images], TimeProvider.System);
     }
 
     public static TheoryData<string> Urls => [.. from form in Forms from host in Hosts select string.Format(System.Globalization.CultureInfo.InvariantCulture, form, host)];
@@ -51,6 +59,7 @@ public sealed class HostileMediaTests : IDisposable
     public void Dispose()
     {
         _media.Dispose();
+        _downloads.Dispose();
         Directory.Delete(_root, recursive: true);
     }
 
@@ -62,7 +71,7 @@ public sealed class HostileMediaTests : IDisposable
             var failure = await RefusalAsync(url);
 
             Assert.True(
-                failure.Code is ErrorCodes.InvalidRequest or ErrorCodes.Unsupported or ErrorCodes.PathNotAllowed or ErrorCodes.ArtifactNotFound, $"{url}: {failure.Code} {failure.Message}");
+                failure.Code is ErrorCodes.InvalidRequest or ErrorCodes.AddressNotAllowed or ErrorCodes.DownloadFailed or ErrorCodes.PathNotAllowed or ErrorCodes.ArtifactNotFound, $"{url}: {failure.Code} {failure.Message}");
         }
     }
 

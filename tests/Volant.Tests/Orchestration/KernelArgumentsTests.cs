@@ -106,7 +106,7 @@ public sealed class KernelArgumentsTests : IAsyncLifetime
                 try
                 {
                     var plan = LaunchPlan.Resolve(LaunchPlan.Normalise(config), installed, hostMemoryMib: 1 << 20);
-                    AssertMeant(preparation.Specify(vm, plan, new StagedBoot("k", initramfs), paths, new NicSpec("tap", vm.Vm.MacAddress), _host.Launcher), plan, vm);
+                    AssertMeant(preparation.Specify(vm, plan, new StagedBoot("k", initramfs), paths, new NicSpec("tap", vm.Vm.MacAddress), [], _host.Launcher), plan, vm);
                 }
                 catch (VolantException e)
                 {

@@ -19,7 +19,7 @@ public sealed class LaunchPlanTests
     {
         var plan = Resolve(new CreateVmRequest { Name = "a", Plugin = "hello" });
 
-        Assert.Equal(("from-manifest", 3, 300, "vsock", "/images/manifest"), (plan.Runtime, plan.CpuCores, plan.MemoryMib, plan.NetworkMode, plan.Initramfs.Url));
+        Assert.Equal(("from-manifest", 3, 300, "vsock", "/images/manifest"), (plan.Runtime, plan.CpuCores, plan.MemoryMib, plan.NetworkMode, plan.Initramfs!.Url));
     }
 
     [Fact]
@@ -108,8 +108,6 @@ public sealed class LaunchPlanTests
     {
         VmConfig[] configs =
         [
-            new() { Rootfs = new RootfsMedia { Url = "/images/root" } },
-            new() { CloudInit = new CloudInit() },
             new() { Expose = [new ExposedPort { Protocol = "tcp", Port = 80, Mode = "dhcp" }] },
             new() { Network = new NetworkConfig { Mode = "dhcp" } },
         ];
@@ -122,6 +120,6 @@ public sealed class LaunchPlanTests
     private static (string Runtime, int Cpus, int Memory, string Mode, string? Url) Values(CreateVmRequest request)
     {
         var plan = Resolve(request);
-        return (plan.Runtime, plan.CpuCores, plan.MemoryMib, plan.NetworkMode, plan.Initramfs.Url);
+        return (plan.Runtime, plan.CpuCores, plan.MemoryMib, plan.NetworkMode, plan.Initramfs!.Url);
     }
 }

@@ -5,6 +5,7 @@ using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
 using Volant.Daemon;
 using Volant.Daemon.Artifacts;
+using Volant.Daemon.CloudInit;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Logs;
@@ -27,6 +28,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         Root = root ?? Directory.CreateTempSubdirectory("volant-orch-").FullName;
         Directory.CreateDirectory(Path.Combine(Root, "images"));
         File.WriteAllBytes(Path.Combine(Root, "kernel"), BzImageHeader());
+        File.WriteAllText(Path.Combine(Root, "agent"), "kestrel");
         File.WriteAllBytes(Path.Combine(Root, "images", "initramfs"), CpioHeader.EncodeArchive([("init", 0b111_101_101, "#!"u8.ToArray())]));
         Options = DaemonEnvironment.Read(new Dictionary<string, string>(StringComparer.Ordinal)
         {
@@ -37,6 +39,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
             ["VOLANT_KERNEL_BZIMAGE"] = Path.Combine(Root, "kernel"),
             ["VOLANT_KERNEL_VMLINUX"] = Path.Combine(Root, "none"),
             ["VOLANT_VFIO_ALLOW"] = "8086:*",
+            ["VOLANT_AGENT"] = Path.Combine(Root, "agent"),
         });
         Host = new FakeHost(Path.Combine(Root, "host"));
         Open();
@@ -73,6 +76,12 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     /// <summary>Runs after <see cref="RestartAsync"/>, or once a test starts it.</summary>
     public RestartLoop Restarts { get; private set; } = null!;
+
+    public VolumeKeeper Volumes { get; private set; } = null!;
+
+    public ArtifactCache Cache { get; private set; } = null!;
+
+    public ArtifactCollector Collector { get; private set; } = null!;
 
     public PluginRegistry Plugins { get; private set; } = null!;
 
@@ -146,10 +155,17 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         var resources = new HostResources(Store, Network, Devices, Ports, Options);
         var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
         var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
-        var images = new BootImages(new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes), Options.CacheDirectory, Options.ImageDirectories);
+        Volumes = new VolumeKeeper(Store, Options);
+        var cache = Cache = new ArtifactCache(Options.CacheDirectory, Options.MaxArtifactBytes, Clock);
+        var transfers = new ArtifactTransfers(Clock);
+        var downloads = new ArtifactDownloads(
+            cache, Options.CacheDirectory, transfers, new AddressGuard([], (_, _) => throw new InvalidOperationException("No test looks up a name.")),
+            new DownloadLimits(TimeSpan.FromMinutes(1), TimeSpan.FromSeconds(10)), TimeProvider.System, NullLogger<ArtifactDownloads>.Instance);
+        var images = new BootImages(cache, downloads, transfers, Options.CacheDirectory, Options.ImageDirectories, Clock);
+        Collector = new ArtifactCollector(cache, images, Store, Options, Clock, NullLogger<ArtifactCollector>.Instance);
         Orchestrator = new VmOrchestrator(
-            Store, Plugins, new BootPreparation(images, Options, subnet), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
-        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Options, Clock, NullLogger<Recovery>.Instance);
+            Store, Plugins, new BootPreparation(images, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
+        Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Volumes, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
 }
@@ -245,6 +261,17 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 
     public int Launches => _launches;
 
+    /// <summary>What was launched last of each VM.</summary>
+    public ConcurrentDictionary<Guid, LaunchSpec> Specs { get; } = [];
+
+    /// <summary>Ends a hypervisor as a crash does.</summary>
+    public async Task KillAsync(Guid uid)
+    {
+        using var descriptor = PidFd.TryOpen(_launched[uid])!;
+        descriptor.Signal(9);
+        await ProcessExitWatcher.WaitForExitAsync(descriptor);
+    }
+
     /// <summary>Whether hypervisors take no notice of a request to power off.</summary>
     public bool IgnorePowerOff { get; set; }
 
@@ -276,6 +303,7 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
     public async Task<VmProcess> LaunchAsync(LaunchSpec spec, Func<VmHandle, Task> started, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _launches);
+        Specs[spec.Uid] = spec;
         if ((FailBefore ?? FailWhen?.Invoke(spec)) is { } before)
         {
             throw before;

@@ -141,9 +141,9 @@ internal static class QemuArguments
 
         foreach (var disk in spec.Disks)
         {
-            if (disk.Format is not ("raw" or "qcow2"))
+            if (new[] { disk.Format, disk.Backing?.Format ?? "raw" }.FirstOrDefault(format => format is not ("raw" or "qcow2")) is { } format)
             {
-                throw new VolantException(ErrorCodes.Unsupported, $"The disk '{disk.Path}' has the format '{disk.Format}'; use raw or qcow2.");
+                throw new VolantException(ErrorCodes.Unsupported, $"The disk '{disk.Path}' has the format '{format}'; use raw or qcow2.");
             }
 
             if (Encoding.UTF8.GetByteCount(disk.Serial) > MaxSerial)
@@ -163,7 +163,7 @@ internal static class QemuArguments
             }
         }
 
-        var values = spec.Disks.SelectMany(disk => new[] { disk.Path, disk.Serial }).Concat(spec.PciDevices)
+        var values = spec.Disks.SelectMany(disk => new[] { disk.Path, disk.Backing?.Path, disk.Serial }).Concat(spec.PciDevices)
             .Concat([spec.Kernel, spec.Initramfs, spec.Nic?.Tap, spec.Nic?.Mac, spec.Paths.Directory, spec.Paths.LogDirectory]);
         if (values.FirstOrDefault(value => value?.Contains('\0', StringComparison.Ordinal) is true) is { } bad)
         {
@@ -207,6 +207,15 @@ internal static class QemuArguments
         }
 
         node.AddRange([("file.driver", "file"), ("file.filename", disk.Path), ("file.locking", "on")]);
+        if (disk.Backing is { } backing)
+        {
+            node.AddRange(
+            [
+                ("backing.driver", backing.Format), ("backing.read-only", "on"),
+                ("backing.file.driver", "file"), ("backing.file.filename", backing.Path), ("backing.file.read-only", "on"), ("backing.file.locking", "on"),
+            ]);
+        }
+
         arguments.AddRange(
         [
             "-blockdev", QemuOption.Join("", [.. node]),
