@@ -80,9 +80,10 @@ internal sealed class TestImage
     }
 
     /// <summary>Pushes the image to a registry on this host (OCI Distribution Specification 1.1, "Pushing").</summary>
-    public async Task PushAsync(Uri registry, string repository, string tag)
+    public async Task PushAsync(Uri registry, string repository, string tag, string? credentials = null)
     {
         using var client = new HttpClient { BaseAddress = registry };
+        client.DefaultRequestHeaders.Authorization = credentials is null ? null : new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(credentials)));
         foreach (var blob in _blobs)
         {
             using var begun = await client.PostAsync(new Uri($"/v2/{repository}/blobs/uploads/", UriKind.Relative), null);

@@ -6,7 +6,13 @@ namespace Volant.EndToEnd;
 /// <summary>A real registry on loopback, with its files in a directory of its own.</summary>
 internal sealed class TestRegistry : IAsyncDisposable
 {
+    /// <summary>Name and password of a registry that has one.</summary>
+    public const string Credentials = "somebody:secret";
+
     private const string Program = "/usr/bin/docker-registry";
+
+    /// <summary>The same as a line of an htpasswd file, by bcrypt.</summary>
+    private const string PasswordLine = "somebody:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
 
@@ -25,13 +31,16 @@ internal sealed class TestRegistry : IAsyncDisposable
     public Uri Address { get; }
 
     /// <summary>Starts it, or skips the calling test where it is not installed.</summary>
-    public static async Task<TestRegistry> StartAsync()
+    public static async Task<TestRegistry> StartAsync(bool hasPassword = false)
     {
         Assert.SkipUnless(File.Exists(Program), "docker-registry is not installed (scripts/deps.sh test)");
         var directory = Directory.CreateTempSubdirectory("vt-reg-").FullName;
         var port = FreePort();
         var config = Path.Combine(directory, "config.yml");
-        await File.WriteAllTextAsync(config, $"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n");
+        var passwords = Path.Combine(directory, "passwords");
+        await File.WriteAllTextAsync(passwords, PasswordLine);
+        var access = hasPassword ? $"auth: {{htpasswd: {{realm: test, path: {passwords}}}}}\n" : string.Empty;
+        await File.WriteAllTextAsync(config, $"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{access}");
         var registry = new TestRegistry(directory, new Uri($"http://127.0.0.1:{port}"), Command.Start([Program, "serve", config]));
         await registry.UntilReadyAsync();
         return registry;

@@ -37,7 +37,7 @@ internal static class CommandTree
             CompletionCommand.Create(scope),
             VersionCommand.Create(scope),
         };
-        scope.AddExamples(root, "volar run nginx -p 8080:80 --wait", "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
+        scope.AddExamples(root, "volar run registry.example/web -p 8080:80 --wait", "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
         foreach (var option in root.Options)
         {
             switch (option)

@@ -38,7 +38,7 @@ internal sealed class RunCommand
             "run",
             "Run a container image in a VM. Its root disk is built at the first use and kept.",
             [_image, _arguments, _name, _publish, _env, _cpu, _memory, _network, _wait, _timeout],
-            ["volar run nginx -p 8080:80 --wait", "volar run alpine --name box -- sleep 3600"],
+            ["volar run registry.example/web -p 8080:80 --wait", "volar run oci:./image --name box -- sleep 3600"],
             RunAsync);
     }
 
@@ -54,8 +54,7 @@ internal sealed class RunCommand
 
         run.Host.CatchInterrupts();
         var image = await BuiltImage.GetAsync(new FledgeProgram(run.Host), run.Host, parsed.GetRequiredValue(_image), run.Talk.Say, cancellationToken);
-        await using var uploads = new MediaUploads(run.Client, run.Talk, DocumentOrigin.InDirectory(image.Directory));
-        var manifest = await uploads.UploadAsync(image.Manifest, cancellationToken);
+        var manifest = await UploadAsync(run, image, cancellationToken);
         await run.Client.InstallPluginAsync(JsonDocuments.Serialise(manifest), cancellationToken);
 
         var name = parsed.GetValue(_name) ?? NameFor(image.Manifest.Name!);
@@ -74,6 +73,18 @@ internal sealed class RunCommand
             : await run.Client.CreateVmAsync(request, wait: null, cancellationToken);
         run.PrintRow(vm);
         return ExitCodes.Ok;
+    }
+
+    /// <summary>The manifest with its disk where the daemon has it. A disk that it has already is not even read.</summary>
+    private static async Task<PluginManifest> UploadAsync(CommandRun run, BuiltImage image, CancellationToken cancellationToken)
+    {
+        if (image.Manifest.Rootfs is { Checksum: { } checksum } disk && Sha256Text.Normalise(checksum) is { } sha256 && await run.Client.HasArtifactAsync(sha256, cancellationToken))
+        {
+            return image.Manifest with { Rootfs = disk with { Url = MediaReference.ForDigest(sha256) } };
+        }
+
+        await using var uploads = new MediaUploads(run.Client, run.Talk, DocumentOrigin.InDirectory(image.Directory));
+        return await uploads.UploadAsync(image.Manifest, cancellationToken);
     }
 
     /// <summary>A VM's own manifest where it differs from the image's; null where it does not.</summary>

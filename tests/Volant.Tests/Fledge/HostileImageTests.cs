@@ -29,6 +29,8 @@ public sealed class HostileImageTests
         ["root is a file"] = (Regular("./", "x").Entry with { Kind = TarKind.SymbolicLink, LinkName = "x" }, "would replace the root directory"),
         ["whiteout of nothing"] = (Regular(".wh.", string.Empty).Entry, "names nothing"),
         ["whiteout of up"] = (Regular("a/.wh...", string.Empty).Entry, "names nothing"),
+        ["whiteout out through a link"] = (Regular("out/.wh.etc", string.Empty).Entry, "leads out of the image through a symbolic link"),
+        ["opaque whiteout out through a link"] = (Regular("out/.wh..wh..opq", string.Empty).Entry, "leads out of the image through a symbolic link"),
         ["link without target"] = (Link("l", string.Empty).Entry, "has a target of 0 bytes"),
         ["device number"] = (Device("d", TarKind.BlockDevice, 5000, 1).Entry, "has the device number 5000"),
     };
