@@ -72,7 +72,9 @@ vmlinuz=$tmp/root/boot/vmlinuz-$release
 [ -d root/lib/modules ] || { mkdir -p root/lib && ln -s ../usr/lib/modules root/lib/modules; }
 quietly depmod -b "$tmp/root" "$release" || die "depmod failed for $release"
 rm -f "$dir/kernel.release"
-pack() { quietly "$fledge" modules --root "$tmp/root" --release "$release" "$@" || die "fledge could not pack the modules of $release"; }
+signatures=
+grep -qsx CONFIG_MODULE_SIG_FORCE=y "$tmp/root/boot/config-$release" && signatures=--keep-signatures
+pack() { quietly "$fledge" modules --root "$tmp/root" --release "$release" $signatures "$@" || die "fledge could not pack the modules of $release"; }
 pack --output "$dir/bzImage.modules.cpio"
 pack --root-disk --output "$dir/bzImage.disks.cpio"
 install -m 0644 "$vmlinuz" "$dir/.bzImage.$$"

@@ -35,13 +35,29 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
     /// <returns>What was asked for.</returns>
     public async Task<PowerAction> RunAsync(IReadOnlyList<string> problems)
     {
+        // The server first: the host sees that the guest lives, and what asks for more waits a moment.
+        var gate = new Gate(plan.IsGated, _status.SetGated);
+        var surface = new AgentSurface
+        {
+            Status = _status,
+            Log = _log,
+            Gate = gate,
+            HostClock = new ClockRoute(told => GuestClock.Apply(told, clock), console),
+            Identify = (request, cancellationToken) => GuestIdentity.ApplyAsync(request, clock, cancellationToken),
+            ShutDown = ShutDown,
+            Clock = clock,
+        };
+        var application = surface.Begin();
+        using var server = new AgentServer(console);
+        await server.StartAsync(application, CancellationToken.None);
+        var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
+        console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
+
         foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
         {
             console.Say(problem);
             _status.Note(problem);
         }
-
-        var gate = new Gate(plan.IsGated, _status.SetGated);
 
         // Orphans are collected whether there is a workload or not.
         var reaper = new ChildReaper(isInit, _groups is null ? null : _groups.Place);
@@ -50,28 +66,10 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         var supervisor = command is null ? null : Prepare(manifest!, command, target, reaper);
         using var ownSupervisor = supervisor;
         using var signals = new SignalRoutes(ShutDown, signal => supervisor?.Signal(signal));
-
-        // The workload first: it needs longer than the server.
         using var network = new CancellationTokenSource();
         var dhcp = _dhcp?.RunAsync(_status.Refresh, () => _action == (int)PowerAction.Off, network.Token) ?? Task.CompletedTask;
         var workload = supervisor is null ? Task.CompletedTask : RunWorkloadAsync(supervisor, gate);
-        using var server = new AgentServer(console);
-        var surface = new AgentSurface
-        {
-            Status = _status,
-            Log = _log,
-            Gate = gate,
-            Commands = new CommandRunner(reaper, users, command, clock),
-            Manifest = manifest,
-            Target = target,
-            HostClock = new ClockRoute(told => GuestClock.Apply(told, clock), console),
-            Identify = (request, cancellationToken) => GuestIdentity.ApplyAsync(request, clock, cancellationToken),
-            ShutDown = ShutDown,
-            Clock = clock,
-        };
-        await server.StartAsync(surface.Build(), CancellationToken.None);
-        var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
-        console.Say($"agent {GuestFacts.AgentVersion} up after {GuestFacts.UptimeMs} ms");
+        surface.Complete(application, new CommandRunner(reaper, users, command, clock), manifest, target);
 
         await Task.WhenAny(Task.Delay(Timeout.InfiniteTimeSpan, clock, _stopping.Token), listening);
         await workload;

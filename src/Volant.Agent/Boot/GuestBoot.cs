@@ -14,7 +14,7 @@ internal sealed class GuestBoot(ConsoleLog console, TimeProvider clock)
     /// <exception cref="BootFailedException">The root disk that was asked for cannot be had.</exception>
     public async Task<BootPlan> RunAsync(List<string> problems)
     {
-        var plan = BootPlan.Read(await File.ReadAllTextAsync(CommandLineFile));
+        var plan = BootPlan.Read(ReadCommandLine());
         if (RootSwitch.IsDone)
         {
             problems.AddRange(RootSwitch.TakeProblems());
@@ -22,7 +22,7 @@ internal sealed class GuestBoot(ConsoleLog console, TimeProvider clock)
         else
         {
             problems.AddRange(plan.Problems);
-            problems.AddRange(Load(GuestModules.Essential));
+            problems.AddRange(ModuleLoader.OfThisKernel.LoadDrivers(KernelVersion.Release, GuestModules.Drivers, new DeviceAliases()));
             await EnterRootAsync(plan, problems);
         }
 
@@ -35,6 +35,9 @@ internal sealed class GuestBoot(ConsoleLog console, TimeProvider clock)
         files.WriteResolver(plan.NameServers);
         return RootSwitch.IsDone ? plan with { ManifestFile = RootSwitch.ManifestFile } : plan;
     }
+
+    /// <summary>Reads without waiting: the machinery of asynchronous files costs an emulated processor 60 ms the first time, and nothing else runs yet.</summary>
+    private static string ReadCommandLine() => File.ReadAllText(CommandLineFile);
 
     private static IReadOnlyList<string> Load(IReadOnlyList<string> modules) => ModuleLoader.OfThisKernel.Load(KernelVersion.Release, modules);
 

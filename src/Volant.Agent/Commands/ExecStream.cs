@@ -63,15 +63,23 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
         ExecEnd end;
         try
         {
-            await context.Response.StartAsync(either.Token);
+            await context.Response.StartAsync(context.RequestAborted);
 
             // The head alone waits for bytes, and a command may be silent for as long as it likes.
-            await context.Response.Body.FlushAsync(either.Token);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
             input = ListenAsync(command, over.Token);
-            await Task.WhenAll(
+            var all = Task.WhenAll(
                 CarryAsync(command, command.Output, ExecChannels.Stdout, either.Token),
                 command.Error is { } error ? CarryAsync(command, error, ExecChannels.Stderr, either.Token) : Task.CompletedTask,
                 command.WaitForExitAsync().WaitAsync(either.Token));
+            await Task.WhenAny(all, Task.Delay(Timeout.InfiniteTimeSpan, clock, either.Token));
+            if (late.IsCancellationRequested)
+            {
+                // At once: what it wrote may wait long for somebody who reads it.
+                await command.EndAsync();
+            }
+
+            await all;
             var (code, signal) = RunningCommand.CodeOf(await command.WaitForExitAsync());
             end = new ExecEnd { ExitCode = code, Signal = signal };
         }
@@ -85,7 +93,7 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
             await input;
         }
 
-        await SendAsync(ExecFrames.Encode(ExecFrames.Control, JsonSerializer.SerializeToUtf8Bytes(end, ContractsJson.Readable.ExecEnd)), context.RequestAborted);
+        await SendAsync(ExecFrames.Encode(ExecFrames.Control, JsonSerializer.SerializeToUtf8Bytes(end, ContractsJson.Readable.ExecEnd)));
     }
 
     /// <summary>Does what the other side sends, until it has no more to say.</summary>
@@ -148,18 +156,19 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
             count =>
             {
                 ExecFrames.WriteHeader(buffer, channel, count);
-                return SendAsync(buffer.AsMemory(0, ExecFrames.HeaderBytes + count), cancellationToken);
+                return SendAsync(buffer.AsMemory(0, ExecFrames.HeaderBytes + count));
             },
             cancellationToken);
     }
 
-    private async ValueTask SendAsync(ReadOnlyMemory<byte> frame, CancellationToken cancellationToken)
+    /// <summary>Sends a frame. Nothing but the other side's leaving cancels it: the server ends a stream whose write is cancelled, and the rest could not be said.</summary>
+    private async ValueTask SendAsync(ReadOnlyMemory<byte> frame)
     {
-        await _writing.WaitAsync(cancellationToken);
+        await _writing.WaitAsync(context.RequestAborted);
         try
         {
-            await context.Response.Body.WriteAsync(frame, cancellationToken);
-            await context.Response.Body.FlushAsync(cancellationToken);
+            await context.Response.Body.WriteAsync(frame, context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
         }
         finally
         {

@@ -150,8 +150,8 @@ internal sealed class RunningCommand : IAsyncDisposable
         }
     }
 
-    /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    /// <summary>Ends it: hangs up, and kills what has not ended after a short while.</summary>
+    public async Task EndAsync()
     {
         if (!WaitForExitAsync().IsCompleted)
         {
@@ -166,7 +166,12 @@ internal sealed class RunningCommand : IAsyncDisposable
                 await WaitForExitAsync();
             }
         }
+    }
 
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await EndAsync();
         _terminal?.Dispose();
         _input?.Dispose();
         Output.Dispose();

@@ -7,7 +7,7 @@ using Volant.Linux.Files;
 
 namespace Volant.Agent.Files;
 
-/// <summary>Writes a directory as a tar archive (POSIX pax), names relative to it and in order.</summary>
+/// <summary>Writes a directory as a tar archive (POSIX pax; GNU where a name has a line break), names relative to it and in order.</summary>
 /// <remarks>
 /// Sockets, pipes, devices and names that are no UTF-8 are left out; of a mount its directory is there, and nothing of what is in it. A file that
 /// changes meanwhile has the size that it had first.
@@ -97,13 +97,14 @@ internal sealed class TarPacker(TarWriter writer)
 
     private Task WriteAsync(TarEntryType type, string path, FileFacts facts, string? target, Stream? content, CancellationToken cancellationToken)
     {
-        var entry = new PaxTarEntry(type, path)
-        {
-            Mode = (UnixFileMode)facts.Mode,
-            Uid = (int)Math.Min(facts.Uid, int.MaxValue),
-            Gid = (int)Math.Min(facts.Gid, int.MaxValue),
-            ModificationTime = facts.ModifiedAt,
-        };
+        // .NET reads no pax record with a line break in it; the older extension has no records. It has no fractions of a second either.
+        TarEntry entry = path.Contains('\n', StringComparison.Ordinal) || target?.Contains('\n', StringComparison.Ordinal) is true
+            ? new GnuTarEntry(type, path)
+            : new PaxTarEntry(type, path);
+        entry.Mode = (UnixFileMode)facts.Mode;
+        entry.Uid = (int)Math.Min(facts.Uid, int.MaxValue);
+        entry.Gid = (int)Math.Min(facts.Gid, int.MaxValue);
+        entry.ModificationTime = facts.ModifiedAt;
         if (target is not null)
         {
             entry.LinkName = target;

@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -10,16 +9,16 @@ using Volant.Contracts.Api;
 namespace Volant.Agent.Http;
 
 /// <summary>Every request of the agent: its own routes, everything else is the workload's.</summary>
-/// <param name="routes">Its own routes.</param>
-/// <param name="workload">Takes the rest; null when there is no workload that serves HTTP.</param>
+/// <remarks>It serves from the first moment: a request for anything but the first routes waits until <see cref="Complete"/> has told the rest.</remarks>
+/// <param name="first">Routes that need nothing to be known of the manifest.</param>
 /// <param name="gate">While it is closed, nothing but what may bring it to open is served.</param>
 /// <param name="status">Says why there is no workload.</param>
-internal sealed class AgentApplication(IEnumerable<AgentRoute> routes, PassThrough? workload, Gate gate, AgentStatus status) : IHttpApplication<HttpContext>
+internal sealed class AgentApplication(IEnumerable<AgentRoute> first, Gate gate, AgentStatus status) : IHttpApplication<HttpContext>
 {
     private const string OwnPrefix = "/v1/agent/";
 
-    private readonly FrozenDictionary<string, AgentRoute[]> _routes =
-        routes.GroupBy(route => route.Path, StringComparer.Ordinal).ToFrozenDictionary(path => path.Key, path => path.ToArray(), StringComparer.Ordinal);
+    private readonly Dictionary<string, AgentRoute[]> _first = Table(first);
+    private readonly TaskCompletionSource<Rest> _rest = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <inheritdoc/>
     public HttpContext CreateContext(IFeatureCollection contextFeatures) => new DefaultHttpContext(contextFeatures);
@@ -33,7 +32,29 @@ internal sealed class AgentApplication(IEnumerable<AgentRoute> routes, PassThrou
     public Task ProcessRequestAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? string.Empty;
-        if (_routes.TryGetValue(path, out var own))
+        return _first.TryGetValue(path, out var own) ? ServeAsync(context, own) : ServeRestAsync(context, path);
+    }
+
+    /// <summary>Tells what else is served.</summary>
+    /// <param name="routes">Further routes of the agent.</param>
+    /// <param name="workload">Takes all others; null when there is no workload that serves HTTP.</param>
+    public void Complete(IEnumerable<AgentRoute> routes, PassThrough? workload) => _rest.SetResult(new Rest(Table(routes), workload));
+
+    private async Task ServeRestAsync(HttpContext context, string path)
+    {
+        try
+        {
+            await ServeRestAsync(context, path, await _rest.Task.WaitAsync(context.RequestAborted));
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The caller left.
+        }
+    }
+
+    private Task ServeRestAsync(HttpContext context, string path, Rest rest)
+    {
+        if (rest.Routes.TryGetValue(path, out var own))
         {
             return ServeAsync(context, own);
         }
@@ -47,7 +68,7 @@ internal sealed class AgentApplication(IEnumerable<AgentRoute> routes, PassThrou
         {
             _ when path.StartsWith(OwnPrefix, StringComparison.Ordinal) =>
                 Problems.WriteAsync(context, 404, ErrorCodes.NotFound, $"The agent has no route {path}; it may be older than the caller."),
-            _ when workload is not null => workload.HandleAsync(context),
+            _ when rest.Workload is not null => rest.Workload.HandleAsync(context),
             _ when status.Current.Workload.Status is WorkloadStatus.Failed =>
                 Problems.WriteAsync(context, 503, ErrorCodes.Unavailable, $"There is no workload. {status.Current.Workload.Message}".TrimEnd()),
             _ => Problems.WriteAsync(context, 404, ErrorCodes.NotFound, "The workload serves no HTTP: its manifest has no 'workload.base_url'."),
@@ -71,6 +92,11 @@ internal sealed class AgentApplication(IEnumerable<AgentRoute> routes, PassThrou
         return gate.IsOpen || found.Traits.HasFlag(RouteTraits.Ungated) ? found.Handle(context) : RefuseGatedAsync(context);
     }
 
+    private static Dictionary<string, AgentRoute[]> Table(IEnumerable<AgentRoute> routes) =>
+        routes.GroupBy(route => route.Path, StringComparer.Ordinal).ToDictionary(path => path.Key, path => path.ToArray(), StringComparer.Ordinal);
+
     private static Task RefuseGatedAsync(HttpContext context) => Problems.WriteAsync(
         context, 503, ErrorCodes.Unavailable, "The guest waits for its identity: it was started to be copied, or is a copy. The host opens it with POST /v1/agent/identify.");
+
+    private sealed record Rest(Dictionary<string, AgentRoute[]> Routes, PassThrough? Workload);
 }

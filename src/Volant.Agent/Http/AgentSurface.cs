@@ -20,15 +20,6 @@ internal sealed record AgentSurface
     /// <summary>Whether anything is served.</summary>
     public required Gate Gate { get; init; }
 
-    /// <summary>Starts commands.</summary>
-    public required CommandRunner Commands { get; init; }
-
-    /// <summary>The manifest; null when there is none to speak of.</summary>
-    public required PluginManifest? Manifest { get; init; }
-
-    /// <summary>Where the workload serves; null when it serves no HTTP.</summary>
-    public required WorkloadTarget? Target { get; init; }
-
     /// <summary>Takes over what the host says of the time.</summary>
     public required ClockRoute HostClock { get; init; }
 
@@ -44,34 +35,42 @@ internal sealed record AgentSurface
     /// <summary>Root of the file routes.</summary>
     public string Root { get; init; } = "/";
 
-    /// <summary>The application.</summary>
-    public AgentApplication Build()
+    /// <summary>The application with what it can serve at once: the agent's state, its end, and the time.</summary>
+    public AgentApplication Begin() => new(
+        [.. new StateRoutes(Status, ShutDown).Routes, new("POST", "/v1/agent/clock", HostClock.HandleAsync, RouteTraits.HostOnly | RouteTraits.Ungated)],
+        Gate,
+        Status);
+
+    /// <summary>Adds all the rest.</summary>
+    /// <param name="application">What <see cref="Begin"/> returned.</param>
+    /// <param name="commands">Starts commands.</param>
+    /// <param name="manifest">The manifest; null when there is none to speak of.</param>
+    /// <param name="target">Where the workload serves; null when it serves no HTTP.</param>
+    public void Complete(AgentApplication application, CommandRunner commands, PluginManifest? manifest, WorkloadTarget? target)
     {
         var measurements = new Measurements();
-        var passThrough = Target is null ? null : new PassThrough(Target, [.. Manifest?.Actions?.Values ?? []], Status, Clock);
+        var passThrough = target is null ? null : new PassThrough(target, [.. manifest?.Actions?.Values ?? []], Status, Clock);
         List<AgentRoute> routes =
         [
-            .. new StateRoutes(Status, ShutDown).Routes,
             .. new LogRoutes(Log, Clock).Routes,
-            .. new ExecRoutes(Commands, CaptureBudget.For(measurements.TotalMemory), Clock).Routes,
+            .. new ExecRoutes(commands, CaptureBudget.For(measurements.TotalMemory), Clock).Routes,
             .. new FileRoutes(Root).Routes,
             .. new TunnelRoutes(Clock).Routes,
             new("POST", "/v1/agent/datagrams", DatagramRoute.HandleAsync, RouteTraits.HostOnly),
-            .. new MetricsRoutes(measurements, () => Commands.Running).Routes,
+            .. new MetricsRoutes(measurements, () => commands.Running).Routes,
             .. new IdentityRoutes(Gate, Status, IdentifyAsync, Linux.Kernel.FileSystems.Sync).Routes,
-            new("POST", "/v1/agent/clock", HostClock.HandleAsync, RouteTraits.HostOnly | RouteTraits.Ungated),
         ];
-        if (Manifest is not null)
+        if (manifest is not null)
         {
-            routes.AddRange(new OpenApiRoutes(Manifest, Target, Clock).Routes);
+            routes.AddRange(new OpenApiRoutes(manifest, target, Clock).Routes);
         }
 
         if (passThrough is not null)
         {
-            routes.AddRange(new DevToolsRoutes(Target!, passThrough, Clock).Routes);
+            routes.AddRange(new DevToolsRoutes(target!, passThrough, Clock).Routes);
         }
 
-        return new AgentApplication(routes, passThrough, Gate, Status);
+        application.Complete(routes, passThrough);
     }
 
     private async Task IdentifyAsync(IdentifyRequest request, CancellationToken cancellationToken)

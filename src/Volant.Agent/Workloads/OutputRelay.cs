@@ -12,8 +12,12 @@ internal sealed class OutputRelay : IDisposable
     /// <summary>How long <see cref="DrainAsync"/> waits for a stray process that keeps a pipe open.</summary>
     private static readonly TimeSpan DrainLimit = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>Work on output after which its reader rests for as long.</summary>
+    private static readonly TimeSpan LongestWork = TimeSpan.FromMilliseconds(10);
+
     private readonly ConsoleLog _console;
     private readonly OutputLog _log;
+    private readonly TimeProvider _clock;
     private readonly (SafeFileHandle Read, SafeFileHandle Write) _output = Pipes.Create();
     private readonly (SafeFileHandle Read, SafeFileHandle Write) _error = Pipes.Create();
     private readonly List<FdStream> _streams = [];
@@ -21,10 +25,11 @@ internal sealed class OutputRelay : IDisposable
 
     /// <summary>Makes the pipes.</summary>
     /// <exception cref="System.ComponentModel.Win32Exception">Too many open files.</exception>
-    public OutputRelay(ConsoleLog console, OutputLog log)
+    public OutputRelay(ConsoleLog console, OutputLog log, TimeProvider clock)
     {
         _console = console;
         _log = log;
+        _clock = clock;
     }
 
     /// <summary>For standard output of the run.</summary>
@@ -42,11 +47,11 @@ internal sealed class OutputRelay : IDisposable
     }
 
     /// <summary>Waits, once the run has ended, until all that it wrote is carried; a short while at most.</summary>
-    public async Task DrainAsync(TimeProvider clock)
+    public async Task DrainAsync()
     {
         try
         {
-            await _carrying.WaitAsync(DrainLimit, clock);
+            await _carrying.WaitAsync(DrainLimit, _clock);
         }
         catch (TimeoutException)
         {
@@ -84,10 +89,26 @@ internal sealed class OutputRelay : IDisposable
         var buffer = new byte[ReadSize];
         try
         {
-            int count;
-            while ((count = await stream.ReadAsync(buffer)) > 0)
+            var work = TimeSpan.Zero;
+            while (true)
             {
+                var start = _clock.GetTimestamp();
+                var count = await stream.ReadAsync(buffer);
+                var read = _clock.GetTimestamp();
+                if (count == 0)
+                {
+                    break;
+                }
+
                 lines.Feed(buffer.AsSpan(0, count));
+
+                // A run that writes without end waits for its pipe; it does not make the agent take the processor from it.
+                work = Max(TimeSpan.Zero, work - _clock.GetElapsedTime(start, read)) + _clock.GetElapsedTime(read);
+                if (work > LongestWork)
+                {
+                    await Task.Delay(work, _clock);
+                    work = TimeSpan.Zero;
+                }
             }
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
@@ -97,4 +118,6 @@ internal sealed class OutputRelay : IDisposable
 
         lines.Finish();
     }
+
+    private static TimeSpan Max(TimeSpan a, TimeSpan b) => a > b ? a : b;
 }

@@ -60,7 +60,7 @@ internal sealed class WorkloadSupervisor(
         if (stopping.IsCancellationRequested)
         {
             await StopAsync(child);
-            await (_output?.DrainAsync(clock) ?? Task.CompletedTask);
+            await (_output?.DrainAsync() ?? Task.CompletedTask);
             return;
         }
 
@@ -86,7 +86,7 @@ internal sealed class WorkloadSupervisor(
 
         try
         {
-            _output = new OutputRelay(console, log);
+            _output = new OutputRelay(console, log, clock);
             var child = reaper.Spawn(new SpawnRequest
             {
                 Arguments = command.Entrypoint,

@@ -49,11 +49,17 @@ public static class ManifestCodec
             : throw new FormatException($"The manifest expands to more than {ManifestReader.MaxBytes} bytes.");
     }
 
-    /// <summary>Expands at most one byte more than a manifest may have.</summary>
+    /// <summary>Expands a little more at most than a manifest may have.</summary>
     private static byte[] Inflate(byte[] compressed)
     {
         using var gzip = new GZipStream(new MemoryStream(compressed), CompressionMode.Decompress);
-        var buffer = new byte[ManifestReader.MaxBytes + 1];
-        return buffer[..gzip.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)];
+        using var expanded = new MemoryStream();
+        var buffer = new byte[4096];
+        while (expanded.Length <= ManifestReader.MaxBytes && gzip.Read(buffer) is > 0 and var count)
+        {
+            expanded.Write(buffer, 0, count);
+        }
+
+        return expanded.ToArray();
     }
 }

@@ -35,9 +35,10 @@ internal static class ModulesCommand
         var release = new Option<string?>("--release") { Description = "Kernel release; default: the only one", HelpName = "RELEASE" };
         var output = new Option<string?>("--output", "-o") { Description = "Archive to write, raw cpio", HelpName = "FILE" };
         var rootDisk = new Option<bool>("--root-disk") { Description = "Also pack the file systems of root disks" };
+        var keepSignatures = new Option<bool>("--keep-signatures") { Description = "Leave signed modules signed, for a kernel that takes no others; each then takes longer to load" };
         var list = new Option<bool>("--list") { Description = "Only print the names of all modules that guests may need" };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON" };
-        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, rootDisk, list, json };
+        var command = new Command("modules", "Pack the kernel modules that a guest needs into an initramfs segment") { root, release, output, rootDisk, keepSignatures, list, json };
         command.Validators.Add(parsed =>
         {
             // A listing that works without the other two is what tells an old archive from a new one.
@@ -55,7 +56,7 @@ internal static class ModulesCommand
                 return;
             }
 
-            var built = await BuildAsync(parsed.GetValue(root)!, parsed.GetValue(release), parsed.GetValue(output)!, parsed.GetValue(rootDisk) ? GuestModules.All : GuestModules.Essential, cancellationToken);
+            var built = await BuildAsync(parsed.GetValue(root)!, parsed.GetValue(release), parsed.GetValue(output)!, parsed.GetValue(rootDisk) ? GuestModules.All : GuestModules.Essential, parsed.GetValue(keepSignatures), cancellationToken);
             if (parsed.GetValue(json))
             {
                 await terminal.Out.WriteLineAsync(JsonSerializer.Serialize(built, FledgeJson.Default.BuiltModules));
@@ -81,7 +82,7 @@ internal static class ModulesCommand
         }
     }
 
-    private static async Task<BuiltModules> BuildAsync(string root, string? release, string output, IReadOnlyList<string> wanted, CancellationToken cancellationToken)
+    private static async Task<BuiltModules> BuildAsync(string root, string? release, string output, IReadOnlyList<string> wanted, bool keepSignatures, CancellationToken cancellationToken)
     {
         var directory = ModuleArchive.FindDirectory(root, release);
         var scratch = Directory.CreateTempSubdirectory("fledge-").FullName;
@@ -89,7 +90,7 @@ internal static class ModulesCommand
         {
             using var file = PendingFile.Create(output);
             await using var hashed = new HashingStream(file.Stream);
-            var packed = await ModuleArchive.WriteAsync(directory, wanted, hashed, scratch, cancellationToken);
+            var packed = await ModuleArchive.WriteAsync(directory, wanted, keepSignatures, hashed, scratch, cancellationToken);
             file.Commit();
             return new BuiltModules(file.Path, hashed.Sha256(), hashed.Length, packed.Release, packed.Packed, packed.Builtin, packed.Missing);
         }

@@ -14,6 +14,7 @@ internal sealed record PackedModules(string Release, IReadOnlyList<string> Packe
 /// <summary>Packs the modules that a guest needs into a raw archive, to be placed beside any initramfs as a segment of its own.</summary>
 /// <remarks>
 /// Holds <c>/lib/modules/RELEASE</c> with the modules, uncompressed, and with a <c>modules.dep</c> and a <c>modules.builtin</c> reduced to them.
+/// Without signatures, unless they are asked for: checking one takes an emulated processor as long as all the rest of loading a module (ADR 0016).
 /// Raw and padded to four bytes, because that is what the kernel asks of a segment that another one follows.
 /// </remarks>
 internal static class ModuleArchive
@@ -45,11 +46,13 @@ internal static class ModuleArchive
     /// <summary>Writes the archive.</summary>
     /// <param name="directory">A <c>lib/modules/RELEASE</c>.</param>
     /// <param name="wanted">Names of the modules.</param>
+    /// <param name="keepSignatures">Whether signed modules stay signed, for a kernel that takes no others.</param>
     /// <param name="output">Where to.</param>
     /// <param name="scratch">Existing directory for unpacked copies; the caller removes it.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     /// <exception cref="FledgeException">A module or the index is missing or damaged.</exception>
-    public static async Task<PackedModules> WriteAsync(string directory, IReadOnlyList<string> wanted, Stream output, string scratch, CancellationToken cancellationToken)
+    public static async Task<PackedModules> WriteAsync(
+        string directory, IReadOnlyList<string> wanted, bool keepSignatures, Stream output, string scratch, CancellationToken cancellationToken)
     {
         var index = ModuleIndex.Read(directory);
         var selection = Select(directory, index, wanted);
@@ -67,7 +70,8 @@ internal static class ModuleArchive
 
             var plain = await ModuleDecompressor.PlainAsync(file, scratch, cancellationToken);
             var place = $"{prefix}/{PlainPath(path)}";
-            entries[place] = CpioEntry.File(place, Permissions.Octal0644, plain, new FileInfo(plain).Length);
+            var module = await File.ReadAllBytesAsync(plain, cancellationToken);
+            entries[place] = CpioEntry.File(place, Permissions.Octal0644, keepSignatures ? module : ModuleSignature.Remove(module));
             dependencies.Append(PlainPath(path)).Append(':');
             foreach (var needed in index.DependenciesOf(path))
             {

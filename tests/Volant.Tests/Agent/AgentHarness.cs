@@ -45,8 +45,8 @@ internal sealed class AgentHarness : IAsyncDisposable
     /// <summary>Whether the agent serves.</summary>
     public Gate Gate { get; }
 
-    /// <summary>The agent's manifest.</summary>
-    public PluginManifest? Manifest { get; private set; }
+    /// <summary>Ends the boot of an agent that was started incomplete.</summary>
+    public Action Complete { get; private set; } = () => { };
 
     /// <summary>Root of the file routes.</summary>
     public string Root { get; } = Directory.CreateTempSubdirectory("vt-root-").FullName;
@@ -87,12 +87,19 @@ internal sealed class AgentHarness : IAsyncDisposable
     }
 
     /// <summary>Starts the agent in front of whatever listens at <paramref name="baseUrl"/>.</summary>
-    public static async Task<AgentHarness> StartAsync(Uri baseUrl, WebApplication? workload, CancellationToken cancellationToken, PluginManifest? manifest = null)
+    public static async Task<AgentHarness> StartAsync(Uri baseUrl, WebApplication? workload, CancellationToken cancellationToken, PluginManifest? manifest = null, bool isComplete = true)
     {
         var target = WorkloadTarget.Parse(baseUrl.ToString());
         var harness = new AgentHarness(workload);
-        harness.Manifest = manifest;
-        await harness._server.StartAsync(harness.Surface(target).Build(), cancellationToken);
+        var surface = harness.Surface();
+        var application = surface.Begin();
+        await harness._server.StartAsync(application, cancellationToken);
+        harness.Complete = () => surface.Complete(application, harness.Commands, manifest, target);
+        if (isComplete)
+        {
+            harness.Complete();
+        }
+
         var http2 = harness._server.Http2;
         var link = new SerialLink(harness._pipe.Guest, stream => http2.Push(new StreamConnection(stream, http2) { IsHostChannel = true }), TimeProvider.System);
         harness._link = link.RunAsync(harness._stop.Token);
@@ -153,14 +160,11 @@ internal sealed class AgentHarness : IAsyncDisposable
         }
     }
 
-    private AgentSurface Surface(WorkloadTarget target) => new()
+    private AgentSurface Surface() => new()
     {
         Status = Status,
         Log = Log,
         Gate = Gate,
-        Commands = Commands,
-        Manifest = Manifest,
-        Target = target,
         HostClock = new ClockRoute(told => OnClock(told), _console),
         Identify = (request, cancellationToken) => OnIdentify(request, cancellationToken),
         ShutDown = (action, why) => ShutDown.TrySetResult((action, why)),

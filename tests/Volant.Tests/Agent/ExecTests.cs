@@ -198,6 +198,20 @@ public sealed class ExecTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_time_limit_ends_a_command_whose_output_nobody_reads_and_is_told_afterwards()
+    {
+        var marker = Path.Combine(_agent.Root, "pid");
+        await using var session = await StreamClient.OpenAsync(_client, $$"""{"command": ["sh", "-c", "echo $$ > {{marker}}.new; mv {{marker}}.new {{marker}}; exec yes"], "timeout_ms": 300}""");
+        while (!File.Exists(marker))
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System, Token);
+        }
+
+        await GoneAsync(int.Parse(await File.ReadAllTextAsync(marker, Token)));
+        Assert.Equal(ErrorCodes.Timeout, (await session.EndAsync()).Code);
+    }
+
+    [Fact]
     public async Task Whoever_does_not_read_makes_the_command_wait()
     {
         await using var session = await StreamClient.OpenAsync(_client, """{"command": ["sh", "-c", "yes | head -c 20000000; echo end >&2"]}""");

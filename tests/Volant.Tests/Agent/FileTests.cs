@@ -146,6 +146,20 @@ public sealed class FileTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Names_with_line_breaks_go_out_and_in()
+    {
+        const string Name = "two\nlines 11 path=x\n";
+        var source = Directory.CreateDirectory(Path.Combine(Root, "src", Name)).Parent!.FullName;
+        await File.WriteAllTextAsync(Path.Combine(source, Name, Name), "content", Token);
+        File.CreateSymbolicLink(Path.Combine(source, "link"), Name);
+        var archive = await _client.GetByteArrayAsync("/v1/agent/files?path=/src", Token);
+
+        Assert.Equal((201, null), await PutAsync("/copy", archive, "", FileTypes.Tar));
+        Assert.Equal("content", await File.ReadAllTextAsync(Path.Combine(Root, "copy", Name, Name), Token));
+        Assert.Equal(Name, new FileInfo(Path.Combine(Root, "copy/link")).LinkTarget);
+    }
+
+    [Fact]
     public async Task An_archive_cannot_leave_its_directory()
     {
         var outside = Directory.CreateTempSubdirectory("vt-out-");

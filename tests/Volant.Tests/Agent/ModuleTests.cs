@@ -78,17 +78,57 @@ public sealed class ModuleTests
                 }
             });
 
-            var problems = loader.Load("6.1.0", GuestModules.Essential);
+            var problems = loader.Load("6.1.0", ["virtio_net", "virtio_blk", "virtio_console", "evdev"]);
 
             Assert.Equal(2, problems.Count);
-            Assert.Contains("Exec format error", problems[0], StringComparison.Ordinal);
-            Assert.Contains("compressed", problems[1], StringComparison.Ordinal);
+            Assert.Contains("compressed", problems[0], StringComparison.Ordinal);
+            Assert.Contains("Exec format error", problems[1], StringComparison.Ordinal);
             Assert.Equal([Path.Combine(directory, "k/virtio_console.ko"), Path.Combine(directory, "k/evdev.ko")], loaded);
             Assert.Empty(loader.Load("6.2.0", GuestModules.Essential));
         }
         finally
         {
             Directory.Delete(root, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Only_drivers_of_devices_that_are_there_are_loaded_buses_before_what_they_bring_to_light()
+    {
+        var root = Directory.CreateTempSubdirectory("volant-drivers").FullName;
+        try
+        {
+            var modules = Directory.CreateDirectory(Path.Combine(root, "modules", "6.1.0")).FullName;
+            File.WriteAllText(Path.Combine(modules, "modules.dep"), string.Concat(GuestModules.Essential.Select(name => $"{name}.ko: virtio.ko\n")) + "virtio.ko:\n");
+            Give("pci", "0000:00:01.0", "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00");
+            Give("acpi", "PNP0C0C:00", "acpi:PNP0C0C:");
+            Give("acpi", "device:01", null);
+            var loaded = new List<string>();
+            var loader = new ModuleLoader(Path.Combine(root, "modules"), path =>
+            {
+                loaded.Add(Path.GetFileNameWithoutExtension(path));
+                if (loaded[^1] == "virtio_pci")
+                {
+                    Give("virtio", "virtio0", "virtio:d00000001v00001AF4");
+                }
+            });
+
+            Assert.Empty(loader.LoadDrivers("6.1.0", GuestModules.Drivers, new DeviceAliases(root)));
+
+            Assert.Equal(["virtio", "virtio_mmio", "virtio_pci", "button", "evdev", "virtio_net"], loaded);
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
+        }
+
+        void Give(string bus, string device, string? alias)
+        {
+            var directory = Directory.CreateDirectory(Path.Combine(root, "bus", bus, "devices", device)).FullName;
+            if (alias is not null)
+            {
+                File.WriteAllText(Path.Combine(directory, "modalias"), alias + "\n");
+            }
         }
     }
 

@@ -202,7 +202,7 @@ public sealed class WorkloadTests : IDisposable
     public async Task What_a_child_leaves_behind_in_its_group_ends_with_it()
     {
         var reaper = new ChildReaper(reapsAll: false);
-        using var output = new OutputRelay(_console, _log);
+        using var output = new OutputRelay(_console, _log, TimeProvider.System);
         var child = reaper.Spawn(new SpawnRequest
         {
             Arguments = ["/bin/sh", "-c", "sleep 1000 & echo left $!"],

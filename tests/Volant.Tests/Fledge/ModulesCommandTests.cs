@@ -87,6 +87,36 @@ public sealed class ModulesCommandTests
         Assert.Contains("kernel/drivers/virtio.ko: kernel/drivers/virtio_ring.ko\n", members.Single(member => member.Path.EndsWith("modules.dep", StringComparison.Ordinal)).Text, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false, "plain blk")]
+    [InlineData(true, "plain blk123458 octets\0\0\0\u0005~Module signature appended~\n")]
+    public async Task Signatures_are_left_out_unless_they_are_asked_for(bool keep, string expected)
+    {
+        using var tree = Kernel();
+        tree.Write($"root/lib/modules/{Release}/kernel/drivers/virtio_blk.ko", "plain blk123458 octets\0\0\0\u0005~Module signature appended~\n");
+
+        var run = await FledgeRun.RunAsync(tree, ["modules", "--root", tree["root"], "--output", tree["m.cpio"], .. keep ? ["--keep-signatures"] : Array.Empty<string>()]);
+
+        Assert.Equal(0, run.ExitCode);
+        var members = Newc.Read(await File.ReadAllBytesAsync(tree["m.cpio"], TestContext.Current.CancellationToken));
+        Assert.Equal(expected, members.Single(member => member.Path.EndsWith("virtio_blk.ko", StringComparison.Ordinal)).Text);
+    }
+
+    [Theory]
+    [InlineData("~Module signature appended~\n")]
+    [InlineData("short12345678\0\0\0\u0001~Module signature appended~ ")]
+    [InlineData("too long a signature\u00ff\u00ff\u00ff\u00ff~Module signature appended~\n")]
+    public async Task A_signature_that_makes_no_sense_is_part_of_the_module(string module)
+    {
+        using var tree = Kernel();
+        await File.WriteAllBytesAsync(tree[$"root/lib/modules/{Release}/kernel/drivers/virtio_blk.ko"], System.Text.Encoding.Latin1.GetBytes(module), TestContext.Current.CancellationToken);
+
+        await FledgeRun.RunAsync(tree, "modules", "--root", tree["root"], "--output", tree["m.cpio"]);
+
+        var members = Newc.Read(await File.ReadAllBytesAsync(tree["m.cpio"], TestContext.Current.CancellationToken));
+        Assert.Equal(module.Length, members.Single(member => member.Path.EndsWith("virtio_blk.ko", StringComparison.Ordinal)).Content.Length);
+    }
+
     [Fact]
     public async Task The_same_tree_gives_the_same_bytes()
     {

@@ -57,6 +57,12 @@ public sealed class LayeringTests
         Assert.Equal(MayUse.Keys.Order(StringComparer.Ordinal), actual.Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public void No_type_of_the_contract_is_polymorphic_for_the_agent_leaves_out_the_search_for_that() =>
+        Assert.DoesNotContain(
+            typeof(Volant.Contracts.ContractsJson).Assembly.GetTypes(),
+            type => type.IsDefined(typeof(System.Text.Json.Serialization.JsonDerivedTypeAttribute)) || type.IsDefined(typeof(System.Text.Json.Serialization.JsonPolymorphicAttribute)));
+
     [Theory]
     [InlineData("Volant.Contracts")]
     [InlineData("Volant.Linux")]
