@@ -25,8 +25,10 @@ internal sealed class OddTree
         }
 
         var deep = "odd/deep/";
-        for (var i = 0; i < Depth; i++, deep += "d/")
+        Add(new PaxTarEntry(TarEntryType.Directory, deep) { Mode = Mode(0x1ED) });
+        for (var i = 0; i < Depth; i++)
         {
+            deep += "d/";
             Add(new PaxTarEntry(TarEntryType.Directory, deep) { Mode = Mode(0x1ED) });
         }
 
@@ -34,7 +36,7 @@ internal sealed class OddTree
         AddFile("odd/" + new string('n', 255), "long name");
         AddFile("odd/käse und brot", "text that is not ASCII");
         AddFile("odd/set-user", "x", 0x9ED);
-        AddFile("odd/owned", "owned", uid: 3_000_000_000, gid: 70_000);
+        AddFile("odd/owned", "owned", uid: 2_000_000_000, gid: 70_000);
         AddFile("odd/later", "later", time: 4_102_444_800);
         AddFile("odd/one", "shared", links: 2);
         Add(new PaxTarEntry(TarEntryType.HardLink, "odd/two") { LinkName = "odd/one" }, Describe("regular file", 0x1A4, 0, 0, 6, 2, 0), "shared");
@@ -83,14 +85,14 @@ internal sealed class OddTree
         }
     }
 
-    private void AddFile(string name, string content, int mode = 0x1A4, long uid = 0, int gid = 0, long time = 0, int links = 1) => AddFile(name, Encoding.UTF8.GetBytes(content), mode, uid, gid, time, links);
+    private void AddFile(string name, string content, int mode = 0x1A4, int uid = 0, int gid = 0, long time = 0, int links = 1) => AddFile(name, Encoding.UTF8.GetBytes(content), mode, uid, gid, time, links);
 
-    private void AddFile(string name, byte[] content, int mode, long uid, int gid, long time, int links)
+    private void AddFile(string name, byte[] content, int mode, int uid, int gid, long time, int links)
     {
-        var entry = new PaxTarEntry(TarEntryType.RegularFile, name, uid > int.MaxValue ? new Dictionary<string, string>(StringComparer.Ordinal) { ["uid"] = uid.ToString(CultureInfo.InvariantCulture) } : [])
+        var entry = new PaxTarEntry(TarEntryType.RegularFile, name)
         {
             Mode = Mode(mode),
-            Uid = (int)Math.Min(uid, int.MaxValue),
+            Uid = uid,
             Gid = gid,
             ModificationTime = DateTimeOffset.FromUnixTimeSeconds(time),
             DataStream = new MemoryStream(content),
@@ -98,7 +100,7 @@ internal sealed class OddTree
         Add(entry, Describe(content.Length == 0 ? "regular empty file" : "regular file", mode, uid, gid, content.Length, links, time), content: null, content);
     }
 
-    private static string Describe(string kind, int mode, long uid, int gid, long size, int links, long time) =>
+    private static string Describe(string kind, int mode, int uid, int gid, long size, int links, long time) =>
         string.Create(CultureInfo.InvariantCulture, $"{kind}|{Convert.ToString(mode, 8)}|{uid}|{gid}|{size}|{links}|{time}");
 
     private void Add(PaxTarEntry entry, string line = "directory", string? content = null, byte[]? bytes = null)

@@ -237,28 +237,29 @@ internal sealed class ManifestToml
 
         foreach (var (key, document) in documents)
         {
-            if (document.Table is not { } table || !document.TryGet("path", out var path) || path.Value is not string name)
+            // With a content as well, the rules of manifests refuse it.
+            if (document.Table is not { } table || !document.TryGet("path", out var path) || path.Value is not string name || table.ContainsKey("content"))
             {
-                continue;
-            }
-
-            if (table.ContainsKey("content"))
-            {
-                faults.Add(path, $"cloud_init.{key}.path", $"and 'cloud_init.{key}.content' exclude each other; remove one");
                 continue;
             }
 
             var file = Path.GetFullPath(name, directory);
             try
             {
-                if (new FileInfo(file).Length > ManifestReader.MaxBytes)
+                if (new FileInfo(file).Length > CloudInitRules.MaxBytes)
                 {
-                    faults.Add(path, $"cloud_init.{key}.path", $"names '{file}', which is larger than {ManifestReader.MaxBytes} bytes");
+                    faults.Add(path, $"cloud_init.{key}.path", $"names '{file}', which is larger than {CloudInitRules.MaxBytes} bytes");
                     continue;
                 }
 
-                table["content"] = new TomlNode(File.ReadAllText(file), path.Line, path.Column);
+                var inline = CloudInitRules.Inline(File.ReadAllBytes(file));
+                table["content"] = new TomlNode(inline.Content!, path.Line, path.Column);
                 table["inline"] = new TomlNode(true, path.Line, path.Column);
+                if (inline.Encoding is { } encoding)
+                {
+                    table["encoding"] = new TomlNode(encoding, path.Line, path.Column);
+                }
+
                 table.Remove("path");
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -53,7 +53,6 @@ internal sealed class MountedDisk : DiskFormat
             await _mount.RunAsync(["-t", FilesystemTypes.Name(_choice.Type), "-o", "loop,nodev,nosuid", _artifact.TemporaryPath, point], null, null, "/", cancellationToken);
             try
             {
-                File.SetUnixFileMode(point, (UnixFileMode)tree.Root.Permissions);
                 await _tar.RunWithInputAsync(
                     ["--extract", "--file=-", $"--directory={point}", "--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"],
                     input => entries = new RootTarWriter(Contents, input, cancellationToken).Write(tree),

@@ -9,11 +9,12 @@ internal sealed class RootTarWriter(ContentStore store, Stream output, Cancellat
     private readonly Dictionary<RootNode, (RootNode Directory, string Name)> _written = new(ReferenceEqualityComparer.Instance);
     private readonly byte[] _buffer = new byte[256 * 1024];
 
-    /// <summary>Writes everything but the root directory itself.</summary>
+    /// <summary>Writes everything, the root directory as <c>./</c> first.</summary>
     /// <returns>Number of files and directories, the root included.</returns>
     public int Write(RootTree tree)
     {
         store.Flush();
+        _tar.WriteHeader(Describe(tree.Root, "./"));
         Write(tree.Root, string.Empty);
         _tar.WriteEnd();
         output.Flush();

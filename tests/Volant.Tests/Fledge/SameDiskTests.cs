@@ -7,7 +7,7 @@ namespace Volant.Tests.Fledge;
 public sealed class SameDiskTests
 {
     private const string List = """
-        cd "$0" && find . -xdev \( -name lost+found -o -path ./bin \) -prune -o -type d -printf '%P|d|%m|%U|%G|%T@\n' -o -printf '%P|%y|%m|%U|%G|%s|%T@|%n|%l\n' | sort
+        cd "$0" && find . -xdev -mindepth 1 \( -name lost+found -o -path ./bin \) -prune -o -type d -printf '%P|d|%m|%U|%G|%T@\n' -o -printf '%P|%y|%m|%U|%G|%s|%T@|%n|%l\n' | sort
         find . -xdev \( -type b -o -type c \) -exec stat -c '%n %t:%T' {} + | sort
         find . -xdev \( -name lost+found -o -path ./bin \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
         """;
