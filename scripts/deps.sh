@@ -8,7 +8,8 @@ usage() { echo "usage: ${0##*/} build|run|test" >&2; exit 2; }
 # What is looked for: a command, or the path of a file; and the Debian package that brings it.
 build=(gcc:gcc /usr/include/zlib.h:zlib1g-dev objcopy:binutils /usr/include/stdlib.h:libc6-dev)
 run=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils busybox:busybox-static depmod:kmod ip:iproute2 curl:curl)
-test=(shellcheck:shellcheck cpio:cpio jq:jq socat:socat xz:xz-utils zstd:zstd node:nodejs npm:npm tmux:tmux zsh:zsh fish:fish mke2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mksquashfs:squashfs-tools mcopy:mtools fsck.fat:dosfstools cloud-localds:cloud-image-utils mmdebstrap:mmdebstrap chromium:chromium)
+test=(shellcheck:shellcheck cpio:cpio jq:jq socat:socat xz:xz-utils zstd:zstd node:nodejs npm:npm tmux:tmux zsh:zsh fish:fish mke2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mksquashfs:squashfs-tools
+    docker-registry:docker-registry buildah:buildah skopeo:skopeo umoci:umoci mcopy:mtools fsck.fat:dosfstools cloud-localds:cloud-image-utils mmdebstrap:mmdebstrap chromium:chromium)
 case $1 in
     build) wanted=("${build[@]}") ;;
     run) wanted=("${run[@]}") ;;

@@ -11,7 +11,7 @@ internal sealed record BenchOptions
     /// <summary>What <c>--help</c> prints.</summary>
     public const string Help = """
         Usage: scripts/bench.sh [OPTION...]
-          --only LIST         comma list of: control, boot, disks, guest, cli, daemon, proxy, ports, scale (default: all)
+          --only LIST         comma list of: control, boot, disks, guest, cli, daemon, proxy, ports, scale, import (default: all)
           --launches N        VMs of the figures 'control' and 'disks' (default 30)
           --boots N           pairs of boots of figure 'boot', per kernel (default 10)
           --idle-windows N    windows of 10 s of figure 'guest' (default 2)
@@ -20,6 +20,7 @@ internal sealed record BenchOptions
           --requests N        sequential requests of figure 'proxy', connections of 'ports' (default 500)
           --load-seconds N    seconds of concurrent requests of figure 'proxy' (default 5)
           --downloads N       downloads of 64 MiB of figure 'proxy' (default 3)
+          --imports N         pairs of imports of figure 'import' (default 5)
           --limit-seconds N   end of the whole run; what is not measured by then is said (default 300)
           --output FILE       write the report to a file as well
           --kernel DIR        bzImage of the guests (default .cache/kernel)
@@ -61,6 +62,9 @@ internal sealed record BenchOptions
 
     /// <summary>Large downloads through the proxy.</summary>
     public int Downloads { get; init; } = 3;
+
+    /// <summary>Imports of an image, by fledge and by hand.</summary>
+    public int Imports { get; init; } = 5;
 
     /// <summary>End of the whole run in seconds.</summary>
     public int LimitSeconds { get; init; } = 300;
@@ -115,6 +119,7 @@ internal sealed record BenchOptions
                 "--requests" => options with { Requests = Number(name, value) },
                 "--load-seconds" => options with { LoadSeconds = Number(name, value) },
                 "--downloads" => options with { Downloads = Number(name, value) },
+                "--imports" => options with { Imports = Number(name, value) },
                 "--limit-seconds" => options with { LimitSeconds = Number(name, value) },
                 "--output" => options with { Output = Path.GetFullPath(value) },
                 "--kernel" => options with { Kernel = Path.GetFullPath(value) },

@@ -18,6 +18,7 @@ internal static class Program
         ("proxy", ProxyFigure.MeasureAsync),
         ("ports", PortsFigure.MeasureAsync),
         ("scale", ScaleFigure.MeasureAsync),
+        ("import", ImportFigure.MeasureAsync),
     ];
 
     /// <returns>0 when all was measured, whether or not aims are met; 1 when something was not; 2 for a wrong command line; 130 when interrupted.</returns>

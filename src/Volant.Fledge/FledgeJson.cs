@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Volant.Fledge.Commands;
-using Volant.Fledge.Initramfs;
+using Volant.Fledge.Inspection;
+using Volant.Fledge.Output;
 
 namespace Volant.Fledge;
 
@@ -11,5 +12,5 @@ namespace Volant.Fledge;
     WriteIndented = true)]
 [JsonSerializable(typeof(BuiltArtifact))]
 [JsonSerializable(typeof(BuiltModules))]
-[JsonSerializable(typeof(InspectedArchive))]
+[JsonSerializable(typeof(InspectedArtifact))]
 internal sealed partial class FledgeJson : JsonSerializerContext;

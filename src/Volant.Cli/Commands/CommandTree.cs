@@ -26,6 +26,7 @@ internal static class CommandTree
             scope.TlsCertOption,
             scope.TlsKeyOption,
             scope.TlsInsecureOption,
+            RunCommand.Create(scope),
             Noun(scope, args, "vms", "Create, inspect and run VMs.", VmCommands.Create),
             Noun(scope, args, "deployments", "Keep a number of equal VMs running.", DeploymentCommands.Create),
             Noun(scope, args, "volumes", "Create and inspect disks that outlive VMs.", VolumeCommands.Create),
@@ -36,7 +37,7 @@ internal static class CommandTree
             CompletionCommand.Create(scope),
             VersionCommand.Create(scope),
         };
-        scope.AddExamples(root, "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
+        scope.AddExamples(root, "volar run registry.example/web -p 8080:80 --wait", "volar plugins install hello.json", "volar vms create web --plugin hello --wait", "volar vms list");
         foreach (var option in root.Options)
         {
             switch (option)

@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Unicode;
 using Volant.Contracts;
 using Volant.Contracts.Manifests;
 
@@ -70,10 +68,7 @@ internal sealed class DocumentOrigin
 
         try
         {
-            var bytes = TextFile.ReadBytes(Path.GetFullPath(file, _directory), CloudInitRules.MaxBytes);
-            return Utf8.IsValid(bytes)
-                ? new CloudInitDocument { Inline = true, Content = Encoding.UTF8.GetString(bytes) }
-                : new CloudInitDocument { Inline = true, Content = Convert.ToBase64String(bytes), Encoding = CloudInitDocument.Base64 };
+            return CloudInitRules.Inline(TextFile.ReadBytes(Path.GetFullPath(file, _directory), CloudInitRules.MaxBytes));
         }
         catch (CliException e)
         {

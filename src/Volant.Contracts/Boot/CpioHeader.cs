@@ -5,7 +5,7 @@ namespace Volant.Contracts.Boot;
 
 /// <summary>The member header of a "newc" archive, the format of an initramfs.</summary>
 /// <remarks>
-/// Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. Owner, group and times are always 0, so that equal input
+/// Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst. Times are always 0, so that equal input
 /// gives equal bytes. Segments may follow each other when each starts on a multiple of <see cref="Alignment"/>.
 /// </remarks>
 public static class CpioHeader
@@ -34,16 +34,30 @@ public static class CpioHeader
     public static byte[] Encode(string path, uint inode, int mode, int links, long sizeBytes)
     {
         ArgumentNullException.ThrowIfNull(path);
+        return Encode(Encoding.UTF8.GetBytes(path), inode, mode, links, sizeBytes, 0, 0, 0, 0);
+    }
+
+    /// <summary>The header of a member that has an owner, or is a device.</summary>
+    /// <param name="name">Path without a leading slash, as bytes.</param>
+    /// <param name="inode">Number of the file; the same for each of its names.</param>
+    /// <param name="mode">File type and permission bits.</param>
+    /// <param name="links">Number of links: 2 for a directory, otherwise the number of names.</param>
+    /// <param name="sizeBytes">Length of the content, at most 4 GiB less one byte.</param>
+    /// <param name="uid">Owner.</param>
+    /// <param name="gid">Group.</param>
+    /// <param name="major">Major number of a device.</param>
+    /// <param name="minor">Minor number of a device.</param>
+    public static byte[] Encode(ReadOnlySpan<byte> name, uint inode, int mode, int links, long sizeBytes, uint uid, uint gid, uint major, uint minor)
+    {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, uint.MaxValue);
-        var name = Encoding.UTF8.GetBytes(path);
 
         // Order: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check.
         var fields = string.Create(
             CultureInfo.InvariantCulture,
-            $"{Magic}{inode:x8}{mode:x8}{0:x8}{0:x8}{links:x8}{0:x8}{sizeBytes:x8}{0:x8}{0:x8}{0:x8}{0:x8}{name.Length + 1:x8}{0:x8}");
+            $"{Magic}{inode:x8}{mode:x8}{uid:x8}{gid:x8}{links:x8}{0:x8}{sizeBytes:x8}{0:x8}{0:x8}{major:x8}{minor:x8}{name.Length + 1:x8}{0:x8}");
         var header = new byte[Padded(fields.Length + name.Length + 1)];
         Encoding.ASCII.GetBytes(fields, header);
-        name.CopyTo(header, fields.Length);
+        name.CopyTo(header.AsSpan(fields.Length));
         return header;
     }
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Unicode;
 
 namespace Volant.Contracts.Manifests;
 
@@ -51,6 +52,11 @@ public static class CloudInitRules
         var bytes = new byte[content.Length];
         return Convert.TryFromBase64String(content, bytes, out var length) ? bytes[..length] : null;
     }
+
+    /// <summary>The document that holds these bytes: as text where they are UTF-8, else as base64.</summary>
+    public static CloudInitDocument Inline(ReadOnlySpan<byte> bytes) => Utf8.IsValid(bytes)
+        ? new CloudInitDocument { Inline = true, Content = Encoding.UTF8.GetString(bytes) }
+        : new CloudInitDocument { Inline = true, Content = Convert.ToBase64String(bytes), Encoding = CloudInitDocument.Base64 };
 
     /// <summary>Checks a section.</summary>
     internal static void Validate(FaultList faults, string path, CloudInit? seed)

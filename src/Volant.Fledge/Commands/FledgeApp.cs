@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using System.ComponentModel;
 using System.Reflection;
+using Volant.Fledge.Inspection;
 using Volant.Fledge.Sources;
 
 namespace Volant.Fledge.Commands;
@@ -17,7 +18,8 @@ internal static class FledgeApp
         {
             BuildCommand.Create(terminal, defaults, clock),
             ModulesCommand.Create(terminal),
-            InspectCommand.Create(terminal),
+            InspectCommand.Create(terminal, defaults, clock),
+            SchemaCommand.Create(terminal),
             VersionCommand(terminal),
         };
         var configuration = new InvocationConfiguration { Output = terminal.Out, Error = terminal.Error, EnableDefaultExceptionHandler = false };
@@ -80,7 +82,8 @@ internal static class FledgeApp
         return command;
     }
 
-    private static string Version() =>
+    /// <summary>The version of this program, and of the agent that ships with it.</summary>
+    public static string Version() =>
         typeof(FledgeApp).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
 
     private static string CommandPath(ParseResult parsed) =>

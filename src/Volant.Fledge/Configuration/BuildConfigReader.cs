@@ -4,16 +4,19 @@ using Volant.Fledge.Toml;
 namespace Volant.Fledge.Configuration;
 
 /// <summary>Turns <c>fledge.toml</c> into a checked configuration. Pure: looks at no other file.</summary>
-/// <remarks>Reports every fault at once. What a later version brings is refused by name, with <see cref="ExitCodes.Usage"/>.</remarks>
-internal sealed class BuildConfigReader
+/// <remarks>Reports every fault at once.</remarks>
+internal sealed partial class BuildConfigReader
 {
-    private const string Later = "is not supported by this version of fledge";
+    /// <summary>Strategy of an initramfs.</summary>
+    public const string InitramfsStrategy = "initramfs";
+
+    /// <summary>Strategy of a root disk.</summary>
+    public const string RootfsStrategy = "oci_rootfs";
 
     private readonly string _file;
     private readonly string _directory;
     private readonly TomlNode _root;
     private readonly TomlFaults _faults;
-    private readonly TomlFaults _unsupported;
 
     private BuildConfigReader(string file, TomlNode root)
     {
@@ -21,7 +24,6 @@ internal sealed class BuildConfigReader
         _directory = Path.GetDirectoryName(Path.GetFullPath(file)) ?? "/";
         _root = root;
         _faults = new TomlFaults(file);
-        _unsupported = new TomlFaults(file);
     }
 
     /// <summary>Reads and checks the file.</summary>
@@ -38,39 +40,36 @@ internal sealed class BuildConfigReader
         }
 
         var strategy = document.String("strategy", required: true);
-        if (strategy == "oci_rootfs")
+        if (strategy is not (null or InitramfsStrategy or RootfsStrategy))
         {
-            Unsupported("strategy", $"= \"oci_rootfs\" {Later}; use \"initramfs\"");
-        }
-        else if (strategy is not null and not "initramfs")
-        {
-            document.Fault("strategy", $"must be \"initramfs\", not \"{strategy}\"");
+            document.Fault("strategy", $"must be \"{InitramfsStrategy}\" or \"{RootfsStrategy}\", not \"{strategy}\"");
         }
 
-        var init = ReadInit(document.Table("init"));
+        var isRootfs = strategy == RootfsStrategy;
+        var init = ReadInit(document.Table("init"), isRootfs);
         var agent = ReadAgent(document.Table("agent"), init.Mode);
-        var busybox = ReadSource(document.Table("source"));
+        var source = document.Table("source");
+        var image = ReadImage(document, source, isRootfs);
+        var busybox = ReadBusybox(source, isRootfs);
+        source?.RefuseUnread();
         var mappings = ReadMappings(document.Table("mappings"));
-        if (document.Table("filesystem") is not null && strategy != "oci_rootfs")
-        {
-            document.Fault("filesystem", "belongs to strategy \"oci_rootfs\"; remove the table");
-        }
-
+        var filesystem = ReadFilesystem(document, document.Table("filesystem"), strategy);
         document.RefuseUnread();
-        if (!_unsupported.None)
-        {
-            throw new FledgeException([.. _unsupported.All, .. _faults.All], ExitCodes.Usage);
-        }
-
         return _faults.None
-            ? new BuildConfig(_directory, init, agent, busybox, mappings)
+            ? new BuildConfig(_directory, init, agent, busybox, mappings, image, filesystem)
             : throw new FledgeException([.. _faults.All]);
     }
 
-    private static InitChoice ReadInit(TomlTableReader? table)
+    private static InitChoice ReadInit(TomlTableReader? table, bool isRootfs)
     {
         if (table is null)
         {
+            return new InitChoice(InitMode.Agent);
+        }
+
+        if (isRootfs)
+        {
+            table.Fault(string.Empty, $"belongs to strategy \"{InitramfsStrategy}\": a root disk is started by the agent; remove the table");
             return new InitChoice(InitMode.Agent);
         }
 
@@ -117,10 +116,14 @@ internal sealed class BuildConfigReader
                 source = ReadDownload(table, "url", url, "checksum", checksum) ?? source;
                 break;
             case "release":
-                Unsupported("agent.source_strategy", $"= \"release\" {Later}; use \"local\" or \"http\"");
-                return source;
+                if (table.String("version", required: true) is { } version && version.TrimStart('v') != Commands.FledgeApp.Version())
+                {
+                    table.Fault("version", $"is \"{version}\", but this fledge brings the agent of release {Commands.FledgeApp.Version()}; name that one, or fetch another with source_strategy \"http\"");
+                }
+
+                break;
             default:
-                table.Fault("source_strategy", $"must be \"local\" or \"http\", not \"{strategy}\"");
+                table.Fault("source_strategy", $"must be \"release\", \"local\" or \"http\", not \"{strategy}\"");
                 return source;
         }
 
@@ -128,25 +131,30 @@ internal sealed class BuildConfigReader
         return source;
     }
 
-    private ProgramSource? ReadSource(TomlTableReader? table)
+    private static ProgramSource? ReadBusybox(TomlTableReader? table, bool isRootfs)
     {
+        if (isRootfs)
+        {
+            foreach (var key in (ReadOnlySpan<string>)["busybox", "busybox_url", "busybox_sha256"])
+            {
+                if (table?.Has(key) == true)
+                {
+                    table.Skip(key);
+                    table.Fault(key, $"belongs to strategy \"{InitramfsStrategy}\"; a root disk has the image's programs. Remove it");
+                }
+            }
+
+            return null;
+        }
+
         if (table is null)
         {
             return new ProgramSource.Default();
         }
 
-        foreach (var key in (ReadOnlySpan<string>)["image", "dockerfile", "context", "target", "build_args"])
-        {
-            if (table.Skip(key))
-            {
-                Unsupported($"source.{key}", Later);
-            }
-        }
-
         var wanted = table.Boolean("busybox") ?? true;
         var url = table.String("busybox_url");
         var checksum = table.String("busybox_sha256");
-        table.RefuseUnread();
         if (url is null && checksum is null)
         {
             return wanted ? new ProgramSource.Default() : null;
@@ -214,6 +222,4 @@ internal sealed class BuildConfigReader
 
         return mappings;
     }
-
-    private void Unsupported(string path, string message) => _unsupported.Add(_root.Nearest(path), path, message);
 }

@@ -25,21 +25,7 @@ internal sealed class CpioWriter(Stream output)
     /// <exception cref="FledgeException">A limit of the format is exceeded, or the file changed its size meanwhile.</exception>
     public async Task WriteAsync(CpioEntry entry, CancellationToken cancellationToken)
     {
-        if (++_inode > CpioFormat.MaxEntries)
-        {
-            throw new FledgeException($"The archive has more than {CpioFormat.MaxEntries} entries; put the files into a root disk or map fewer directories.");
-        }
-
-        if (entry.SizeBytes > CpioFormat.MaxFileBytes)
-        {
-            throw new FledgeException($"'/{entry.Path}' has {entry.SizeBytes} bytes; a file in an initramfs has at most {CpioFormat.MaxFileBytes}. Put it on a disk.");
-        }
-
-        if (Length + entry.SizeBytes > CpioFormat.MaxArchiveBytes)
-        {
-            throw new FledgeException($"The archive exceeds {CpioFormat.MaxArchiveBytes} bytes at '/{entry.Path}'; put large files on a disk.");
-        }
-
+        Reserve(entry.Path, CpioFormat.Text.GetByteCount(entry.Path), entry.SizeBytes);
         var isDirectory = (entry.Mode & CpioFormat.TypeMask) == CpioFormat.TypeDirectory;
         await WriteHeaderAsync(entry.Path, _inode, entry.Mode, isDirectory ? 2 : 1, entry.SizeBytes, cancellationToken);
         if (entry.HostFile is { } file)
@@ -54,6 +40,32 @@ internal sealed class CpioWriter(Stream output)
         await AlignAsync(cancellationToken);
     }
 
+    /// <summary>Appends one name of a file of an image.</summary>
+    /// <param name="name">Path without a leading slash, as bytes.</param>
+    /// <param name="inode">Number of the file; the same for each of its names.</param>
+    /// <param name="mode">File type and permission bits.</param>
+    /// <param name="links">Number of names; 2 for a directory.</param>
+    /// <param name="owner">Owner and group.</param>
+    /// <param name="device">Major and minor number of a device.</param>
+    /// <param name="content">The content, which is read to its end; null for none, and for all names of a file but the last.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="FledgeException">A limit of the format is exceeded.</exception>
+    public async Task WriteAsync(byte[] name, uint inode, int mode, int links, (uint Uid, uint Gid) owner, (uint Major, uint Minor) device, Stream? content, CancellationToken cancellationToken)
+    {
+        Reserve(System.Text.Encoding.UTF8.GetString(name), name.Length, content?.Length ?? 0);
+        await PutAsync(CpioHeader.Encode(name, inode, mode, links, content?.Length ?? 0, owner.Uid, owner.Gid, device.Major, device.Minor), cancellationToken);
+        if (content is not null)
+        {
+            var buffer = new byte[Math.Min(BufferBytes, Math.Max(1, content.Length))];
+            for (int read; (read = await content.ReadAsync(buffer, cancellationToken)) > 0;)
+            {
+                await PutAsync(buffer.AsMemory(0, read), cancellationToken);
+            }
+        }
+
+        await AlignAsync(cancellationToken);
+    }
+
     /// <summary>Appends the trailer; nothing may follow in this archive.</summary>
     public async Task FinishAsync(CancellationToken cancellationToken)
     {
@@ -61,16 +73,31 @@ internal sealed class CpioWriter(Stream output)
         await output.FlushAsync(cancellationToken);
     }
 
-    private async Task WriteHeaderAsync(string path, uint inode, int mode, int links, long size, CancellationToken cancellationToken)
+    private void Reserve(string path, int pathBytes, long sizeBytes)
     {
-        var bytes = CpioFormat.Text.GetByteCount(path);
-        if (bytes > CpioFormat.MaxPathBytes)
+        if (++_inode > CpioFormat.MaxEntries)
         {
-            throw new FledgeException($"The guest path '/{path[..60]}…' has {bytes} bytes; at most {CpioFormat.MaxPathBytes} are possible.");
+            throw new FledgeException($"The archive has more than {CpioFormat.MaxEntries} entries; put the files into a root disk or map fewer directories.");
         }
 
-        await PutAsync(CpioHeader.Encode(path, inode, mode, links, size), cancellationToken);
+        if (pathBytes > CpioFormat.MaxPathBytes)
+        {
+            throw new FledgeException($"The guest path '/{path[..60]}…' has {pathBytes} bytes; at most {CpioFormat.MaxPathBytes} are possible.");
+        }
+
+        if (sizeBytes > CpioFormat.MaxFileBytes)
+        {
+            throw new FledgeException($"'/{path}' has {sizeBytes} bytes; a file in an initramfs has at most {CpioFormat.MaxFileBytes}. Put it on a disk.");
+        }
+
+        if (Length + sizeBytes > CpioFormat.MaxArchiveBytes)
+        {
+            throw new FledgeException($"The archive exceeds {CpioFormat.MaxArchiveBytes} bytes at '/{path}'; put large files on a disk.");
+        }
     }
+
+    private Task WriteHeaderAsync(string path, uint inode, int mode, int links, long size, CancellationToken cancellationToken) =>
+        PutAsync(CpioHeader.Encode(path, inode, mode, links, size), cancellationToken);
 
     private async Task CopyAsync(string file, long size, CancellationToken cancellationToken)
     {

@@ -16,6 +16,9 @@ internal sealed class GuestTree
     /// <summary>Every entry; a directory comes before what it holds.</summary>
     public IEnumerable<CpioEntry> Entries => _nodes.Values.Select(node => node.Entry);
 
+    /// <summary>Every entry, and whether it gives way to what an image has in its place.</summary>
+    public IEnumerable<(CpioEntry Entry, bool IsSpare)> EntriesAboveImage => _nodes.Values.Select(node => (node.Entry, node.IsSpare));
+
     /// <summary>Plans a directory. Directories merge: the mode of the last explicit one wins. A link to a directory stands for one.</summary>
     /// <exception cref="FledgeException">The path is taken by something else.</exception>
     public void AddDirectory(string path, int permissions, string origin)
@@ -42,6 +45,7 @@ internal sealed class GuestTree
         if (!IsTaken(path))
         {
             AddDirectory(path, permissions, origin);
+            Spare(path);
         }
     }
 
@@ -50,12 +54,26 @@ internal sealed class GuestTree
     public void AddFile(string path, int permissions, string hostFile, long sizeBytes, string origin) =>
         AddLeaf(path, origin, place => CpioEntry.File(place, permissions, hostFile, sizeBytes));
 
+    /// <summary>Plans a file from the host unless the path is taken; true when it was free.</summary>
+    public bool AddFileIfFree(string path, int permissions, string hostFile, long sizeBytes, string origin)
+    {
+        if (IsTaken(path))
+        {
+            return false;
+        }
+
+        AddFile(path, permissions, hostFile, sizeBytes, origin);
+        Spare(path);
+        return true;
+    }
+
     /// <summary>Plans a file with fixed content unless the path is taken.</summary>
     public void AddFileIfFree(string path, int permissions, ReadOnlyMemory<byte> data, string origin)
     {
         if (!IsTaken(path))
         {
             AddLeaf(path, origin, place => CpioEntry.File(place, permissions, data));
+            Spare(path);
         }
     }
 
@@ -70,6 +88,7 @@ internal sealed class GuestTree
         if (!IsTaken(path))
         {
             AddSymlink(path, target, origin);
+            Spare(path);
         }
     }
 
@@ -78,6 +97,8 @@ internal sealed class GuestTree
 
     /// <summary>Whether something is planned at the path itself.</summary>
     public bool IsTaken(string path) => _nodes.ContainsKey(Resolve(path));
+
+    private void Spare(string path) => _nodes[Resolve(path)].IsSpare = true;
 
     private void AddLeaf(string path, string origin, Func<string, CpioEntry> create, string? linkTarget = null)
     {
@@ -161,6 +182,8 @@ internal sealed class GuestTree
 
     private sealed record Node(CpioEntry Entry, string Origin, string? LinkTarget)
     {
+        public bool IsSpare { get; set; }
+
         public bool IsDirectory => (Entry.Mode & CpioFormat.TypeMask) == CpioFormat.TypeDirectory;
     }
 }

@@ -2,96 +2,45 @@ using System.IO.Compression;
 using Volant.Fledge.Configuration;
 using Volant.Fledge.Cpio;
 using Volant.Fledge.Manifests;
+using Volant.Fledge.Oci;
 using Volant.Fledge.Output;
+using Volant.Fledge.Rootfs;
 using Volant.Fledge.Sources;
 
 namespace Volant.Fledge.Initramfs;
 
-/// <summary>What to build.</summary>
-/// <param name="ConfigFile">Path of the build file.</param>
-/// <param name="ManifestFile">Path of the manifest; null when there is none.</param>
-/// <param name="Output">What <c>--output</c> says.</param>
-/// <param name="Compression">What <c>--compress</c> says.</param>
-internal sealed record BuildRequest(string ConfigFile, string? ManifestFile, string? Output, Output.Compression? Compression);
-
-/// <summary>What was built.</summary>
-/// <param name="Artifact">Absolute path of the artifact.</param>
-/// <param name="Sha256">Its checksum, 64 hex digits.</param>
-/// <param name="SizeBytes">Its size.</param>
-/// <param name="Entries">Number of entries in the archive.</param>
-/// <param name="UnpackedBytes">Size of the archive, uncompressed; the guest needs that much memory for it, and twice while it starts.</param>
-/// <param name="Manifest">Absolute path of the manifest; null when there is none.</param>
-internal sealed record BuiltArtifact(string Artifact, string Sha256, long SizeBytes, int Entries, long UnpackedBytes, string? Manifest);
-
 /// <summary>Builds an initramfs and its manifest. The same inputs give the same bytes.</summary>
-internal sealed class InitramfsBuilder(BootPrograms programs, Progress progress)
+internal sealed class InitramfsBuilder(BootPrograms programs, ImageSources images, Progress progress)
 {
     /// <summary>Builds; either everything is in place afterwards, or nothing has changed.</summary>
-    /// <exception cref="FledgeException">The input is wrong: every fault of build file and manifest at once.</exception>
-    public async Task<BuiltArtifact> BuildAsync(BuildRequest request, CancellationToken cancellationToken)
+    /// <param name="config">What to build; an image lies below everything else.</param>
+    /// <param name="manifest">The checked manifest; null for none, or to make one from what the image says.</param>
+    /// <param name="names">Where to.</param>
+    /// <param name="cancellationToken">Stops and leaves nothing.</param>
+    /// <exception cref="FledgeException">Something is missing, or two things claim one place.</exception>
+    public async Task<BuiltArtifact> BuildAsync(BuildConfig config, ManifestToml? manifest, OutputNames names, CancellationToken cancellationToken)
     {
-        var (config, manifest) = ReadBoth(request);
-        var names = OutputNames.Resolve(request.Output, manifest?.Name ?? Path.GetFileName(config.Directory), request.Compression);
         var mapped = MappingScanner.Scan(config.Mappings, [names.Artifact, names.Manifest]);
         var agent = await programs.FindAgentAsync(config.Agent, cancellationToken);
         var busybox = await programs.FindBusyboxAsync(config.Busybox, cancellationToken);
-        var tree = InitramfsPlan.Create(config, mapped, agent, busybox);
+        var plan = InitramfsPlan.Create(config, mapped, agent, busybox);
 
         using var artifact = PendingFile.Create(names.Artifact);
         await using var hashed = new HashingStream(artifact.Stream);
-        var writer = await WriteAsync(tree, hashed, names.Compression, cancellationToken);
-        var sha256 = hashed.Sha256();
-        if (manifest is null)
-        {
-            artifact.Commit();
-        }
-        else
-        {
-            using var pending = PendingFile.Create(names.Manifest);
-            await pending.Stream.WriteAsync(manifest.ToJson(names.Artifact, sha256), cancellationToken);
-            artifact.Commit();
-            pending.Commit();
-        }
-
-        return new BuiltArtifact(names.Artifact, sha256, hashed.Length, writer.Count, writer.Length, manifest is null ? null : names.Manifest);
-    }
-
-    private static (BuildConfig Config, ManifestToml? Manifest) ReadBoth(BuildRequest request)
-    {
-        var faults = new List<string>();
-        var exitCode = ExitCodes.Failed;
-        var config = Try(() => BuildConfigReader.Read(request.ConfigFile));
-        var manifest = request.ManifestFile is { } file ? Try(() => ManifestToml.Read(file)) : null;
-        return faults.Count == 0 ? (config!, manifest) : throw new FledgeException(faults, exitCode);
-
-        T? Try<T>(Func<T> read)
-            where T : class
-        {
-            try
-            {
-                return read();
-            }
-            catch (FledgeException e)
-            {
-                faults.AddRange(e.Faults);
-                exitCode = Math.Max(exitCode, e.ExitCode);
-                return null;
-            }
-        }
-    }
-
-    private async Task<CpioWriter> WriteAsync(GuestTree tree, Stream output, Output.Compression compression, CancellationToken cancellationToken)
-    {
-        // The gzip header that .NET writes has neither time nor name, so it is the same every time.
-        await using var gzip = compression == Output.Compression.Gzip ? new GZipStream(output, CompressionLevel.Optimal, leaveOpen: true) : null;
-        var writer = new CpioWriter(gzip ?? output);
-        var total = tree.Entries.Sum(entry => entry.SizeBytes);
+        ImageFacts? facts = null;
+        CpioWriter writer;
         try
         {
-            foreach (var entry in tree.Entries)
+            // The gzip header that .NET writes has neither time nor name, so it is the same every time.
+            await using var gzip = names.Compression == Output.Compression.Gzip ? new GZipStream(hashed, CompressionLevel.Optimal, leaveOpen: true) : null;
+            writer = new CpioWriter((Stream?)gzip ?? hashed);
+            if (config.Image is { } image)
             {
-                progress.Packed(writer.Length, total);
-                await writer.WriteAsync(entry, cancellationToken);
+                facts = await WriteWithImageAsync(image, plan, names, writer, manifest is null, cancellationToken);
+            }
+            else
+            {
+                await WriteAsync(plan, writer, cancellationToken);
             }
 
             await writer.FinishAsync(cancellationToken);
@@ -101,6 +50,47 @@ internal sealed class InitramfsBuilder(BootPrograms programs, Progress progress)
             progress.Clear();
         }
 
-        return writer;
+        var sha256 = hashed.Sha256();
+        manifest ??= facts is null ? null : ManifestToml.ForImage(facts, BootMedium.Initramfs);
+        if (manifest is null)
+        {
+            artifact.Commit();
+        }
+        else
+        {
+            using var pending = PendingFile.Create(names.Manifest);
+            await pending.Stream.WriteAsync(manifest.ToJson(names.Artifact, sha256, facts), cancellationToken);
+            artifact.Commit();
+            pending.Commit();
+        }
+
+        return new BuiltArtifact(names.Artifact, sha256, hashed.Length, writer.Count, writer.Length, manifest is null ? null : names.Manifest);
+    }
+
+    private async Task WriteAsync(GuestTree plan, CpioWriter writer, CancellationToken cancellationToken)
+    {
+        var total = plan.Entries.Sum(entry => entry.SizeBytes);
+        foreach (var entry in plan.Entries)
+        {
+            progress.Show("packing", writer.Length, total);
+            await writer.WriteAsync(entry, cancellationToken);
+        }
+    }
+
+    private async Task<ImageFacts?> WriteWithImageAsync(ImageInput input, GuestTree plan, OutputNames names, CpioWriter writer, bool needsProgram, CancellationToken cancellationToken)
+    {
+        using var opened = await images.OpenAsync(input, cancellationToken);
+        var image = await ResolvedImage.FindAsync(opened.Source, cancellationToken);
+        using var scratch = PendingFile.Create(names.Artifact + ".contents");
+        var store = new ContentStore(scratch.Handle, 1);
+        var tree = new RootTree();
+        await new LayerUnpacker(opened.Source, progress).UnpackAsync(image, new LayerMerger(tree, store), cancellationToken);
+        var facts = ImageFacts.Of(opened.Reference, image, tree);
+        new RootAdditions(tree, store, cancellationToken).Add(plan);
+        var total = ImageArchive.Sum(tree);
+        await new ImageArchive(store, writer).WriteAsync(tree, () => progress.Show("packing", writer.Length, total), cancellationToken);
+
+        // An image that names no program is a mere base of files; only with a program can it stand for a manifest.
+        return needsProgram && facts.Workload.Entrypoint is null ? null : facts;
     }
 }

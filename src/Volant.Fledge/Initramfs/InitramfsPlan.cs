@@ -50,11 +50,10 @@ internal static class InitramfsPlan
             Add(tree, entry);
         }
 
-        if (busybox is not null && !tree.IsTaken(BusyboxPath))
+        if (busybox is not null && File.ReadAllBytes(busybox) is var program &&
+            tree.AddFileIfFree(BusyboxPath, Permissions.Octal0755, busybox, program.LongLength, $"busybox '{busybox}'"))
         {
-            var content = File.ReadAllBytes(busybox);
-            tree.AddFile(BusyboxPath, Permissions.Octal0755, busybox, content.LongLength, $"busybox '{busybox}'");
-            foreach (var link in BusyboxApplets.Links(content))
+            foreach (var link in BusyboxApplets.Links(program))
             {
                 tree.AddSymlinkIfFree(link, BusyboxPath, "a busybox command");
             }

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.IO.Compression;
 using Microsoft.Win32.SafeHandles;
+using Volant.Fledge.Output;
 using Volant.Linux.Processes;
 
 namespace Volant.Fledge.Modules;
@@ -10,8 +11,6 @@ internal static class ModuleDecompressor
 {
     /// <summary>Largest module, unpacked.</summary>
     public const long MaxBytes = 64L * 1024 * 1024;
-
-    private static readonly string[] SearchPath = ["/usr/bin", "/bin", "/usr/local/bin"];
 
     /// <summary>Path of a plain copy in <paramref name="scratch"/>, or <paramref name="file"/> itself when it is plain.</summary>
     /// <exception cref="FledgeException">The tool for the format is missing, or the file is damaged.</exception>
@@ -65,7 +64,7 @@ internal static class ModuleDecompressor
 
     private static async Task RunAsync(string tool, string file, string plain, CancellationToken cancellationToken)
     {
-        var program = SearchPath.Select(directory => Path.Combine(directory, tool)).FirstOrDefault(File.Exists)
+        var program = ToolProgram.Find(tool)?.Path
             ?? throw new FledgeException($"The module '{file}' is compressed, but the program '{tool}' is missing; install the package {(tool == "xz" ? "xz-utils" : tool)}.");
         using SafeFileHandle input = File.OpenHandle(file), output = File.OpenHandle(plain, FileMode.CreateNew, FileAccess.Write);
         ProcessExit exit;
@@ -77,7 +76,7 @@ internal static class ModuleDecompressor
                 StandardInput = input,
                 StandardOutput = output,
             });
-            exit = await WaitAsync(pid, cancellationToken);
+            exit = await ToolProgram.WaitAsync(pid, cancellationToken);
         }
         catch (Win32Exception e)
         {
@@ -90,20 +89,6 @@ internal static class ModuleDecompressor
         }
 
         CheckSize(RandomAccess.GetLength(output), file);
-    }
-
-    private static async Task<ProcessExit> WaitAsync(int pid, CancellationToken cancellationToken)
-    {
-        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        if (process is null)
-        {
-            return ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null);
-        }
-
-        await using var stop = cancellationToken.Register(() => process.Signal(9));
-        var exit = await ProcessExitWatcher.WaitForExitAsync(process);
-        cancellationToken.ThrowIfCancellationRequested();
-        return exit;
     }
 
     private static void CheckSize(long size, string file)

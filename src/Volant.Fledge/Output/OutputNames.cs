@@ -18,6 +18,7 @@ internal sealed record OutputNames(string Artifact, string Manifest, Compression
 {
     private const string Raw = ".cpio";
     private const string Gzipped = ".cpio.gz";
+    private const string Image = ".img";
     private const string ManifestSuffix = ".manifest.json";
 
     /// <summary>Works out the names.</summary>
@@ -52,6 +53,26 @@ internal sealed record OutputNames(string Artifact, string Manifest, Compression
         var stem = Path.GetFullPath(path);
         var compression = wanted ?? Compression.Gzip;
         return new OutputNames(stem + (compression == Compression.None ? Raw : Gzipped), stem + ManifestSuffix, compression);
+    }
+
+    /// <summary>Works out the names of a root disk, <c>.img</c>.</summary>
+    /// <param name="output">As in <see cref="Resolve"/>.</param>
+    /// <param name="name">Name of the artifact when <paramref name="output"/> has none.</param>
+    /// <exception cref="FledgeException">The suffix is that of an initramfs.</exception>
+    public static OutputNames ResolveImage(string? output, string name)
+    {
+        var path = output ?? "./";
+        if (path.EndsWith('/') || Directory.Exists(path))
+        {
+            path = Path.Combine(path, name);
+        }
+        else if (SuffixOf(path) is { } suffix)
+        {
+            throw new FledgeException([$"--output '{output}' has the suffix of an initramfs, but a root disk is built: write {path[..^suffix.Length]}{Image}."], ExitCodes.Usage);
+        }
+
+        var stem = Path.GetFullPath(path.EndsWith(Image, StringComparison.Ordinal) ? path[..^Image.Length] : path);
+        return new OutputNames(stem + Image, stem + ManifestSuffix, Compression.None);
     }
 
     private static string? SuffixOf(string path) =>

@@ -1,11 +1,21 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Volant.Fledge.Output;
 
 /// <summary>A file that appears under its name complete or not at all.</summary>
-/// <remarks>Written beside its final place, flushed to disk and renamed; disposing before <see cref="Commit"/> leaves nothing behind.</remarks>
+/// <remarks>
+/// Written beside its final place, flushed to disk and renamed; disposing before <see cref="Commit"/> leaves nothing behind. What a killed program
+/// left is removed by the next one that writes the same file.
+/// </remarks>
 internal sealed class PendingFile : IDisposable
 {
     private const UnixFileMode Published =
         UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
+    private const string Suffix = ".part";
+
+    /// <summary>Leftovers younger than this may belong to a program that has not locked them yet.</summary>
+    private static readonly TimeSpan Young = TimeSpan.FromMinutes(1);
 
     private readonly string _temporary;
     private readonly FileStream _file;
@@ -24,6 +34,12 @@ internal sealed class PendingFile : IDisposable
     /// <summary>Where the content is written to.</summary>
     public Stream Stream => _file;
 
+    /// <summary>The same, for reading and writing at any place; not to be mixed with <see cref="Stream"/>.</summary>
+    public SafeFileHandle Handle => _file.SafeFileHandle;
+
+    /// <summary>The name that it has until then, for programs that write it.</summary>
+    public string TemporaryPath => _temporary;
+
     /// <summary>Opens the temporary file; its directory must exist.</summary>
     /// <exception cref="FledgeException">The directory is missing or not writable, or the name is taken by a directory.</exception>
     public static PendingFile Create(string path)
@@ -35,16 +51,18 @@ internal sealed class PendingFile : IDisposable
         }
 
         var directory = System.IO.Path.GetDirectoryName(full) ?? "/";
-        var temporary = System.IO.Path.Combine(directory, $".{System.IO.Path.GetFileName(full)}.{Guid.NewGuid():N}.part");
+        var temporary = System.IO.Path.Combine(directory, $".{System.IO.Path.GetFileName(full)}.{Guid.NewGuid():N}{Suffix}");
         try
         {
             var file = new FileStream(temporary, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
-                Access = FileAccess.Write,
+                Access = FileAccess.ReadWrite,
+                Share = FileShare.None,
                 BufferSize = 256 * 1024,
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
+            RemoveLeftovers(full, temporary);
             return new PendingFile(full, temporary, file);
         }
         catch (DirectoryNotFoundException e)
@@ -54,6 +72,32 @@ internal sealed class PendingFile : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new FledgeException($"Cannot write '{full}': {e.Message}", e);
+        }
+    }
+
+    /// <summary>Removes older temporary files of the same name that nobody holds open.</summary>
+    private static void RemoveLeftovers(string full, string own)
+    {
+        var now = File.GetLastWriteTimeUtc(own);
+        var pattern = $".{System.IO.Path.GetFileName(full)}.{new string('?', 32)}{Suffix}";
+
+        // Exactly so many characters: by default a '?' also stands for none, as in DOS.
+        var exact = new EnumerationOptions { MatchType = MatchType.Simple, AttributesToSkip = FileAttributes.None };
+        foreach (var leftover in Directory.EnumerateFiles(System.IO.Path.GetDirectoryName(full) ?? "/", pattern, exact))
+        {
+            try
+            {
+                if (now - File.GetLastWriteTimeUtc(leftover) > Young)
+                {
+                    // A program that still writes it holds its lock, and opening fails.
+                    using var abandoned = new FileStream(leftover, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                    File.Delete(leftover);
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // In use, gone meanwhile, or another user's: not ours to remove.
+            }
         }
     }
 

@@ -3,11 +3,12 @@ using Volant.Fledge.Initramfs;
 
 namespace Volant.Fledge.Sources;
 
-/// <summary>Where programs come from when the build file does not say.</summary>
+/// <summary>Where programs and images come from when the build file does not say.</summary>
 /// <param name="Agents">Candidate paths of the agent, best first.</param>
 /// <param name="Busyboxes">Candidate paths of a static busybox, best first.</param>
 /// <param name="CacheDirectory">Where verified downloads stay.</param>
-internal sealed record ProgramDefaults(IReadOnlyList<string> Agents, IReadOnlyList<string> Busyboxes, string CacheDirectory)
+/// <param name="RegistriesFile">The host's <c>registries.conf</c>.</param>
+internal sealed record ProgramDefaults(IReadOnlyList<string> Agents, IReadOnlyList<string> Busyboxes, string CacheDirectory, string RegistriesFile)
 {
     /// <summary>Name of the variable that names another agent.</summary>
     public const string AgentVariable = "FLEDGE_AGENT";
@@ -28,7 +29,7 @@ internal sealed record ProgramDefaults(IReadOnlyList<string> Agents, IReadOnlyLi
         var cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } directory && Path.IsPathRooted(directory)
             ? directory
             : Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } home ? Path.Combine(home, ".cache") : "/var/cache";
-        return new ProgramDefaults(agents, ["/bin/busybox", "/usr/bin/busybox"], Path.Combine(cache, "volant", "fledge"));
+        return new ProgramDefaults(agents, ["/bin/busybox", "/usr/bin/busybox"], Path.Combine(cache, "volant", "fledge"), Oci.Registries.FileOfThisHost);
     }
 }
 

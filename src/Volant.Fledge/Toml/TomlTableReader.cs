@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Volant.Fledge.Toml;
 
 /// <summary>Reads the members of one table by name and type, and knows which were not asked for.</summary>
@@ -14,6 +16,26 @@ internal sealed class TomlTableReader(TomlNode table, string path, TomlFaults fa
     /// <summary>A boolean member; null when absent or of another type.</summary>
     public bool? Boolean(string key) => Value<object>(key, "a boolean", required: false, node => node.Value is bool) as bool?;
 
+    /// <summary>An integer member within bounds; null when absent or wrong.</summary>
+    public int? Integer(string key, int min, int max)
+    {
+        if (Value<object>(key, "an integer", required: false, node => node.Value is long) is not long value)
+        {
+            return null;
+        }
+
+        if (value >= min && value <= max)
+        {
+            return (int)value;
+        }
+
+        Fault(key, string.Create(CultureInfo.InvariantCulture, $"must be {min} to {max}, not {value}"));
+        return null;
+    }
+
+    /// <summary>Whether there is such a member, whatever it is; it is not marked as read.</summary>
+    public bool Has(string key) => table.TryGet(key, out _);
+
     /// <summary>A table member; null when absent or of another type.</summary>
     public TomlTableReader? Table(string key)
     {
@@ -25,8 +47,40 @@ internal sealed class TomlTableReader(TomlNode table, string path, TomlFaults fa
         return new TomlTableReader(table.Table![key], Join(key), faults);
     }
 
-    /// <summary>Marks a member as read whatever it is; false when absent.</summary>
-    public bool Skip(string key) => _read.Add(key) && table.TryGet(key, out _);
+    /// <summary>The elements of a member that is an array of strings; none when absent or something else.</summary>
+    public IEnumerable<string> Strings(string key)
+    {
+        foreach (var node in Value<List<TomlNode>>(key, "an array", required: false) ?? [])
+        {
+            if (node.Value is string text)
+            {
+                yield return text;
+            }
+            else
+            {
+                faults.Add(node, Join(key), $"must hold strings, not {node.Kind}");
+            }
+        }
+    }
+
+    /// <summary>The elements of a member that is an array of tables; none when absent or something else.</summary>
+    public IEnumerable<TomlTableReader> Tables(string key)
+    {
+        foreach (var node in Value<List<TomlNode>>(key, "an array of tables", required: false) ?? [])
+        {
+            if (node.Table is not null)
+            {
+                yield return new TomlTableReader(node, Join(key), faults);
+            }
+            else
+            {
+                faults.Add(node, Join(key), $"must hold tables, not {node.Kind}");
+            }
+        }
+    }
+
+    /// <summary>Marks a member as read.</summary>
+    public void Skip(string key) => _read.Add(key);
 
     /// <summary>Notes a fault of a member, or of the table itself when <paramref name="key"/> is empty.</summary>
     public void Fault(string key, string message) => faults.Add(table.TryGet(key, out var node) ? node : table, Join(key), message);

@@ -33,7 +33,7 @@ public sealed class HelpTests
 
         var vms = "list get create delete start stop restart scale console logs exec cp port-forward top operations call"
             .Split(' ').Concat(["config get", "config set", "config history"]).Select(verb => $"volar vms {verb}");
-        var others = "plugins list,plugins show,plugins install,plugins enable,plugins disable,plugins remove,deployments list,deployments create,deployments get,deployments delete,deployments scale,volumes list,volumes create,volumes get,volumes resize,volumes delete,events,system info,system status,system summary,doctor,completion,version"
+        var others = "run,plugins list,plugins show,plugins install,plugins enable,plugins disable,plugins remove,deployments list,deployments create,deployments get,deployments delete,deployments scale,volumes list,volumes create,volumes get,volumes resize,volumes delete,events,system info,system status,system summary,doctor,completion,version"
             .Split(',').Select(verb => $"volar {verb}");
         Assert.Equal(vms.Concat(others).Order(StringComparer.Ordinal), paths.Order(StringComparer.Ordinal));
     }

@@ -309,7 +309,9 @@ public sealed class BuildCommandTests
     [InlineData("build", "/nonexistent")]
     [InlineData("build", "--context", ".")]
     [InlineData("build", "--build-arg", "A=b", "--output-initramfs")]
-    [InlineData("build", "/etc/passwd")]
+    [InlineData("build", "docker://A b")]
+    [InlineData("build", "oci:x", "--target", "t")]
+    [InlineData("build", "/etc/passwd", "--build-arg", "9=b")]
     public async Task Wrong_usage_exits_with_2_and_few_lines(params string[] arguments)
     {
         using var tree = FledgeRun.Project();

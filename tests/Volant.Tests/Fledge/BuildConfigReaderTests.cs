@@ -44,7 +44,7 @@ public sealed class BuildConfigReaderTests
     [InlineData("[agent]\nsource_strategy = \"http\"\nurl = \"http://e/k\"\nchecksum = \"abc\"\n", "6:1: 'agent.checksum' must be a SHA-256")]
     [InlineData("[agent]\nsource_strategy = \"local\"\nversion = \"1\"\n", "5:1: 'agent.version' is not a known key with source_strategy \"local\"")]
     [InlineData("[agent]\npath = \"x\"\n", "'agent.source_strategy' is required")]
-    [InlineData("[agent]\nsource_strategy = \"magic\"\n", "'agent.source_strategy' must be \"local\" or \"http\", not \"magic\"")]
+    [InlineData("[agent]\nsource_strategy = \"magic\"\n", "'agent.source_strategy' must be \"release\", \"local\" or \"http\", not \"magic\"")]
     [InlineData("[agent]\nsource_strategy = \"local\"\n[init]\nnone = true\n", "'agent' belongs to the default init")]
     [InlineData("[init]\nnone = true\npath = \"x\"\n", "'init.path' and 'init.none' exclude each other")]
     [InlineData("[init]\nnone = \"true\"\n", "'init.none' must be a boolean, not a string")]
@@ -72,23 +72,51 @@ public sealed class BuildConfigReaderTests
     [Theory]
     [InlineData("version = \"2\"\nstrategy = \"initramfs\"\n", "'version' must be \"1\", not \"2\"")]
     [InlineData("version = 1\nstrategy = \"initramfs\"\n", "'version' must be a string, not an integer")]
-    [InlineData("version = \"1\"\nstrategy = \"tar\"\n", "'strategy' must be \"initramfs\", not \"tar\"")]
+    [InlineData("version = \"1\"\nstrategy = \"tar\"\n", "'strategy' must be \"initramfs\" or \"oci_rootfs\", not \"tar\"")]
     [InlineData("version = \"1\"\n", "'strategy' is required")]
     public void Version_and_strategy_are_checked(string text, string expected) =>
         Assert.Contains(expected, Assert.Throws<FledgeException>(() => Read(text)).Message, StringComparison.Ordinal);
 
     [Theory]
-    [InlineData("version = \"1\"\nstrategy = \"oci_rootfs\"\n[filesystem]\ntype = \"ext4\"\n", "2:1: 'strategy' = \"oci_rootfs\" is not supported by this version")]
-    [InlineData("[agent]\nsource_strategy = \"release\"\nversion = \"1\"\n", "'agent.source_strategy' = \"release\" is not supported by this version")]
-    [InlineData("[source]\ndockerfile = \"Dockerfile\"\n", "4:1: 'source.dockerfile' is not supported by this version")]
-    [InlineData("[source]\nimage = \"alpine\"\n", "'source.image' is not supported")]
-    [InlineData("[source]\nbuild_args = {A = \"b\"}\n", "'source.build_args' is not supported")]
-    public void What_a_later_version_brings_is_refused_as_wrong_usage(string text, string expected)
+    [InlineData("", "'source' must have 'image' or 'dockerfile'", "'filesystem' is required")]
+    [InlineData("[source]\nimage = \"a\"\ndockerfile = \"b\"\n[filesystem]\n", "'source.dockerfile' and 'source.image' exclude each other")]
+    [InlineData("[source]\nimage = \"a\"\nbusybox = false\n[filesystem]\n", "'source.busybox' belongs to strategy \"initramfs\"")]
+    [InlineData("[source]\nimage = \"a\"\ntarget = \"t\"\n[filesystem]\n", "'source.target' needs 'source.dockerfile'")]
+    [InlineData("[source]\nimage = \"A b\"\n[filesystem]\n", "'source.image' is 'A b', which is no name of an image")]
+    [InlineData("[source]\nimage = \"a@sha256:12\"\n[filesystem]\n", "'source.image' names the digest 'sha256:12'")]
+    [InlineData("[source]\nimage = \"oci:\"\n[filesystem]\n", "'source.image' names no path")]
+    [InlineData("[source]\nimage = \"a\"\n[init]\nnone = true\n[filesystem]\n", "'init' belongs to strategy \"initramfs\"")]
+    [InlineData("[source]\nimage = \"a\"\n[filesystem]\ntype = \"fat\"\n", "'filesystem.type' must be \"ext4\"")]
+    [InlineData("[source]\nimage = \"a\"\n[filesystem]\nsize_buffer_mb = -1\n", "'filesystem.size_buffer_mb' must be 0 to")]
+    [InlineData("[source]\nimage = \"a\"\n[filesystem]\ncompression_level = 3\n", "'filesystem.compression_level' belongs to \"squashfs\"")]
+    [InlineData("[source]\nimage = \"a\"\n[filesystem]\ntype = \"squashfs\"\ncompression_level = 23\n", "'filesystem.compression_level' must be 1 to 22")]
+    [InlineData("[source]\nimage = \"a\"\n[filesystem]\ntype = \"squashfs\"\noverlay_size = \"much\"\n", "'filesystem.overlay_size' must be a size")]
+    [InlineData("[source]\ndockerfile = \"d\"\nbuild_args = {\"a b\" = \"c\"}\n[filesystem]\n", "must be named by letters")]
+    public void A_root_disk_has_rules_of_its_own(string text, params string[] expected)
     {
-        var failure = Assert.Throws<FledgeException>(() => Read(text));
+        var failure = Assert.Throws<FledgeException>(() => Read($"version = \"1\"\nstrategy = \"oci_rootfs\"\n{text}"));
 
-        Assert.Equal(2, failure.ExitCode);
-        Assert.Contains(expected, Assert.Single(failure.Faults), StringComparison.Ordinal);
+        Assert.Equal(expected.Length, failure.Faults.Count);
+        Assert.All(expected, fault => Assert.Contains(fault, failure.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_root_disk_is_ext4_with_100_MiB_free_unless_it_says_otherwise()
+    {
+        Assert.Equal(
+            new FilesystemChoice(FilesystemType.Ext4, 100, false, null, null),
+            Read("version = \"1\"\nstrategy = \"oci_rootfs\"\n[source]\nimage = \"a\"\n[filesystem]\n").Filesystem);
+        Assert.Equal(
+            new FilesystemChoice(FilesystemType.Squashfs, 100, false, 22, "512M"),
+            Read("version = \"1\"\nstrategy = \"oci_rootfs\"\n[source]\nimage = \"a\"\n[filesystem]\ntype = \"squashfs\"\ncompression_level = 22\noverlay_size = \"512M\"\n").Filesystem);
+    }
+
+    [Fact]
+    public void An_agent_of_a_release_is_the_one_that_ships_or_refused()
+    {
+        Assert.IsType<ProgramSource.Default>(Read($"[agent]\nsource_strategy = \"release\"\nversion = \"v{Volant.Fledge.Commands.FledgeApp.Version()}\"\n").Agent);
+        Assert.Contains("this fledge brings the agent of release", Assert.Throws<FledgeException>(() => Read("[agent]\nsource_strategy = \"release\"\nversion = \"9.9\"\n")).Message, StringComparison.Ordinal);
+        Assert.Contains("'agent.version' is required", Assert.Throws<FledgeException>(() => Read("[agent]\nsource_strategy = \"release\"\n")).Message, StringComparison.Ordinal);
     }
 
     [Fact]

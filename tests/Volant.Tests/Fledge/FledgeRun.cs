@@ -15,7 +15,7 @@ internal sealed record FledgeRun(int ExitCode, string Out, string Error)
     public static async Task<FledgeRun> RunAsync(TempTree tree, CancellationToken cancellationToken, params string[] arguments)
     {
         using StringWriter output = new(), error = new();
-        var defaults = new ProgramDefaults([tree["programs/kestrel"]], [tree["programs/busybox"]], tree["cache"]);
+        var defaults = new ProgramDefaults([tree["programs/kestrel"]], [tree["programs/busybox"]], tree["cache"], tree["registries.conf"]);
         var code = await FledgeApp.RunAsync(arguments, new Terminal(output, error, ErrorIsTerminal: false), defaults, TimeProvider.System, cancellationToken);
         return new FledgeRun(code, output.ToString(), error.ToString());
     }
@@ -40,7 +40,7 @@ internal sealed record FledgeRun(int ExitCode, string Out, string Error)
     public static async Task<List<NewcMember>> BuildAsync(TempTree tree)
     {
         var run = await RunAsync(tree, "build", tree["project"], "--output", tree["out/x.cpio"]);
-        Assert.Equal((0, string.Empty), (run.ExitCode, run.Error.Replace($"fledge: no manifest.toml beside '{tree["project/fledge.toml"]}': building the artifact only.\n", string.Empty, StringComparison.Ordinal)));
+        Assert.Equal((0, string.Empty), (run.ExitCode, run.Error.Replace($"fledge: no manifest.toml beside '{tree["project/fledge.toml"]}': the artifact has no manifest.\n", string.Empty, StringComparison.Ordinal)));
         return Newc.Read(await File.ReadAllBytesAsync(tree["out/x.cpio"], TestContext.Current.CancellationToken));
     }
 

@@ -65,6 +65,18 @@ public sealed class ManifestTomlTests
         Assert.Equal((true, "#cloud-config\n", null), (document.Inline, document.Content, document.Path));
     }
 
+    [Fact]
+    public void A_cloud_init_file_that_is_no_text_travels_as_base64()
+    {
+        using var tree = new TempTree();
+        tree.Write("user-data", [0x1f, 0x8b, 0xff]);
+        var file = tree.Write("manifest.toml", BuildCommandTests.Manifest + "[cloud_init.user_data]\npath = \"user-data\"\n");
+
+        var document = ManifestReader.Read(ManifestToml.Read(file).ToJson("/x", Sum)).CloudInit!.UserData!;
+
+        Assert.Equal(("H4v/", CloudInitDocument.Base64), (document.Content, document.Encoding));
+    }
+
     [Theory]
     [InlineData("/a/b.cpio")]
     [InlineData("/a b/ä#?%20.cpio")]
@@ -78,13 +90,13 @@ public sealed class ManifestTomlTests
     [InlineData("[[network.expose]]\nport = 80\n", ":12:", "'network.expose' has no place in a manifest")]
     [InlineData("[initramfs]\nchecksum = \"x\"\n", ":13:1", "'initramfs.checksum' is filled in by the build")]
     [InlineData("[cloud_init.user_data]\npath = \"gone\"\n", ":13:1", "which cannot be read")]
-    [InlineData("[cloud_init.user_data]\npath = \"a\"\ncontent = \"b\"\n", ":13:1", "exclude each other")]
+    [InlineData("[cloud_init.user_data]\npath = \"a\"\ncontent = \"b\"\n", ":12:", "must have either 'content' or 'path'")]
     [InlineData("[network]\nmode = 5\n", ":13:1", "'network.mode' must be a string, not an integer")]
     [InlineData("[network]\nmode = 2001-01-01\n", ":13:1", "'network.mode' must be a string, not a date or time")]
     [InlineData("[network]\nmode = \"token\"\n", ":13:1", "'network.mode' must be one of vsock, bridged, dhcp")]
     [InlineData("[network]\nspeed = 5\n", ":13:1", "'network.speed' is not a known key of a manifest")]
     [InlineData("[health_check]\nendpoint = \"/\"\ntimeout_ms = 5000000000\n", "", "'health_check")]
-    [InlineData("[[disks]]\nname = \"ok\"\nsource = \"/x\"\n[[disks]]\nname = \"Bad\"\nsource = \"/x\"\n", ":16:1", "'disks[1].name' must be a DNS label")]
+    [InlineData("[[disks]]\nname = \"ok\"\nsource = \"/x\"\n[[disks]]\nname = \"Bad\"\nsource = \"/x\"\n", ":16:1", "'disks[1].name' must be 1 to 20 lower-case letters")]
     [InlineData("[devices]\nallowlist = \"x\"\n", ":13:1", "'devices.allowlist' must be an array, not a string")]
     public void A_broken_rule_is_refused_with_its_place(string text, string place, string expected)
     {
