@@ -231,7 +231,7 @@ public sealed class Ext4WriterTests
         var block = (await image.RunAsync(string.Create(CultureInfo.InvariantCulture, $"bmap /big {Size / 4096}"))).Trim();
         using var file = System.IO.File.OpenHandle(files["x.img"]);
         var tail = new byte[6];
-        RandomAccess.Read(file, tail, long.Parse(block.Split('\n')[^1], CultureInfo.InvariantCulture) * 4096);
+        await RandomAccess.ReadAsync(file, tail, long.Parse(block.Split('\n')[^1], CultureInfo.InvariantCulture) * 4096, TestContext.Current.CancellationToken);
         Assert.Equal([0, 0, 0, 0, (byte)'!', 0], tail);
     }
 
