@@ -116,8 +116,9 @@ public sealed class FledgeTests : IDisposable
             Assert.Equal("a mark\n", await ShellAsync(guest, "dd if=/big bs=4096 skip=131328 count=1 | head -c 7"));
             Assert.Equal("a mark\n", await ShellAsync(guest, "tail -c 7 /big"));
 
-            // What a guest writes goes into the free space, and the checker looks at it afterwards.
-            Assert.Equal(string.Empty, await ShellAsync(guest, "rm -r /odd/many && mkdir /odd/new && for i in 1 2 3 4 5 6 7 8 9; do cp /odd/noise /odd/new/$i || exit 1; done; rm /odd/new/3; sync"));
+            // What a guest writes goes into the free space, and the checker looks at it afterwards; or into memory, of which there is less.
+            var copies = type == "squashfs" ? "1 2 3" : "1 2 3 4 5 6 7 8 9";
+            Assert.Equal(string.Empty, await ShellAsync(guest, $"rm -r /odd/many && mkdir /odd/new && for i in {copies}; do cp /odd/noise /odd/new/$i || exit 1; done; rm /odd/new/3; sync"));
             await guest.SendAsync(HttpMethod.Post, "/v1/agent/shutdown");
             await guest.ExitAsync();
             Assert.DoesNotContain("FATAL", guest.Console, StringComparison.Ordinal);
