@@ -15,12 +15,15 @@ step scripts/deps.sh test
 for client in tests/clients/*/; do
     [ "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ] || step npm ci --prefix "$client" --ignore-scripts --no-audit --no-fund
 done
-step scripts/build.sh
-step scripts/kernel.sh "$PWD/.cache/kernel"
-# Where it cannot be made, the tests that need it say that they are skipped.
+# Beside the build, for it waits for packages. Where it cannot be made, the tests that need it say that they are skipped.
+root=
 if [ "$(id -u)" -eq 0 ] && grep -qx 'ID=debian' /etc/os-release; then
-    step scripts/debian-root.sh "$PWD/.cache/debian/root.img"
+    scripts/debian-root.sh "$PWD/.cache/debian/root.img" >"$log" 2>&1 &
+    root=$!
 fi
+step scripts/build.sh
+[ -z "$root" ] || wait "$root" || { cat "$log"; echo "test: there is no root image of Debian; the tests that need it are skipped"; }
+step scripts/kernel.sh "$PWD/.cache/kernel"
 step dotnet build Volant.slnx -c Release -v quiet -nologo
 step scripts/test-programs.sh
 step scripts/lint.sh
