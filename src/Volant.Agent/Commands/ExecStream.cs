@@ -73,10 +73,12 @@ internal sealed class ExecStream(CommandRunner runner, HttpContext context, Time
                 command.Error is { } error ? CarryAsync(command, error, ExecChannels.Stderr, either.Token) : Task.CompletedTask,
                 command.WaitForExitAsync().WaitAsync(either.Token));
             await Task.WhenAny(all, Task.Delay(Timeout.InfiniteTimeSpan, clock, either.Token));
-            if (late.IsCancellationRequested)
+            if (!all.IsCompleted && late.IsCancellationRequested)
             {
-                // At once: what it wrote may wait long for somebody who reads it.
+                // At once: what it wrote may wait long for somebody who reads it. How it ends now is no answer of its own.
                 await command.EndAsync();
+                await all.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                late.Token.ThrowIfCancellationRequested();
             }
 
             await all;

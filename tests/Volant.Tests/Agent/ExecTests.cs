@@ -197,11 +197,14 @@ public sealed class ExecTests : IAsyncLifetime
         Assert.Equal((3, big, "err\n"), (end.ExitCode, session.Output.ToString(), session.Error.ToString()));
     }
 
-    [Fact]
-    public async Task A_time_limit_ends_a_command_whose_output_nobody_reads_and_is_told_afterwards()
+    [Theory]
+    [InlineData("yes")]
+    [InlineData("sleep 1000")]
+    [InlineData("sh -c 'trap \"exit 3\" HUP; while :; do sleep 0.01; done'")]
+    public async Task A_time_limit_ends_a_command_whose_output_nobody_reads_and_is_told_afterwards(string program)
     {
         var marker = Path.Combine(_agent.Root, "pid");
-        await using var session = await StreamClient.OpenAsync(_client, $$"""{"command": ["sh", "-c", "echo $$ > {{marker}}.new; mv {{marker}}.new {{marker}}; exec yes"], "timeout_ms": 300}""");
+        await using var session = await StreamClient.OpenAsync(_client, $$"""{"command": ["sh", "-c", "echo $$ > {{marker}}.new; mv {{marker}}.new {{marker}}; exec {{program.Replace("\"", "\\\"", StringComparison.Ordinal)}}"], "timeout_ms": 300}""");
         while (!File.Exists(marker))
         {
             await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System, Token);
