@@ -59,9 +59,9 @@ internal sealed class FileServer : IAsyncDisposable
                 _ = ServeAsync(client);
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or InvalidOperationException)
         {
-            // Stopped.
+            // Stopped: an accept that comes too late finds it disposed of, or not listening.
         }
     }
 
