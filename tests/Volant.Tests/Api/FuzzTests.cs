@@ -127,7 +127,7 @@ public sealed partial class FuzzTests
         var query = (operation.Definition["parameters"]?.AsArray() ?? []).Where(parameter => parameter!["in"]!.GetValue<string>() == "query" && random.Next(3) == 0)
             .Select(parameter => (Name: parameter!["name"]!.GetValue<string>(), Value: random.Next(3) == 0 ? Text(random) : Valid(parameter["schema"]!, random)))
 
-            // A stop may take as long as it is given, and everybody else waits for it.
+            // The agent here promises to power off and never does: a stop takes all the time that it is given, and everybody else waits for it.
             .Select(parameter => $"{parameter.Name}={Uri.EscapeDataString(Safe(parameter.Name == "grace_seconds" && byte.TryParse(parameter.Value, out _) ? "1" : parameter.Value))}");
         var request = new HttpRequestMessage(HttpMethod.Parse(operation.Method), new Uri($"{path}?{string.Join('&', query)}&follow=0", UriKind.Relative));
         request.Headers.TryAddWithoutValidation("Accept", "*/*");
