@@ -14,7 +14,6 @@ internal sealed class FledgeProgram(CliHost host)
 
     private const int MaxOutputBytes = 4 * 1024 * 1024;
     private const int MaxErrorBytes = 16 * 1024;
-    private const int Interrupt = 2;
 
     private static readonly string[] Directories = ["/usr/local/bin", "/usr/bin"];
     private static readonly string[] Passed = ["HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "CONTAINERS_REGISTRIES_CONF", "FLEDGE_AGENT", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -55,7 +54,7 @@ internal sealed class FledgeProgram(CliHost host)
 
         var text = ReadAsync(output, MaxOutputBytes);
         var talk = ReadAsync(error, MaxErrorBytes);
-        var exit = await WaitAsync(pid, cancellationToken);
+        var exit = await ProcessExitWatcher.WaitForChildAsync(pid, Signals.Interrupt, cancellationToken);
         await Task.WhenAll(text, talk);
         cancellationToken.ThrowIfCancellationRequested();
         if (exit.ExitCode != 0)
@@ -77,18 +76,6 @@ internal sealed class FledgeProgram(CliHost host)
         var path = (host.Environment("PATH") ?? string.Empty).Split(':').Where(Path.IsPathRooted);
         return path.Prepend(AppContext.BaseDirectory).Concat(Directories).Select(directory => Path.Combine(directory, "fledge")).FirstOrDefault(File.Exists)
             ?? throw CliException.Failed($"Images are built by the program 'fledge', which is neither beside volar nor in PATH; install it, or set {Variable}.");
-    }
-
-    private static async Task<ProcessExit> WaitAsync(int pid, CancellationToken cancellationToken)
-    {
-        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        if (process is null)
-        {
-            return ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null);
-        }
-
-        await using var stop = cancellationToken.Register(() => process.Signal(Interrupt));
-        return await ProcessExitWatcher.WaitForExitAsync(process);
     }
 
     /// <summary>Reads to the end; what is more than the limit is dropped.</summary>

@@ -1,6 +1,8 @@
+using System.ComponentModel;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Volant.Contracts.Api;
+using Volant.Linux.Kernel;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.CloudInit;
@@ -84,30 +86,20 @@ internal sealed class SeedImage(string? localds, TimeProvider clock)
     private async Task RunToolAsync(string work, List<string> arguments)
     {
         using var output = File.OpenHandle($"{work}/output", FileMode.Create, FileAccess.ReadWrite);
-        var exit = await AwaitAsync(ProcessSpawner.Spawn(new SpawnRequest { Arguments = arguments, Environment = [$"PATH={Path}", $"TMPDIR={work}"], StandardOutput = output, StandardError = output }));
-        if (exit is not { ExitCode: 0 })
-        {
-            throw new VolantException(ErrorCodes.Unavailable, $"'{arguments[0]}' could not write the cloud-init seed: {Read(output)}");
-        }
-    }
-
-    private async Task<ProcessExit?> AwaitAsync(int pid)
-    {
-        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        if (process is null)
-        {
-            return ProcessWait.TryReap(pid, out _);
-        }
-
-        var exited = ProcessExitWatcher.WaitForExitAsync(process);
+        using var limit = new CancellationTokenSource(Limit, clock);
+        int pid;
         try
         {
-            return await exited.WaitAsync(Limit, clock);
+            pid = ProcessSpawner.Spawn(new SpawnRequest { Arguments = arguments, Environment = [$"PATH={Path}", $"TMPDIR={work}"], StandardOutput = output, StandardError = output });
         }
-        catch (TimeoutException)
+        catch (Win32Exception e)
         {
-            process.Signal(9);
-            return await exited;
+            throw new VolantException(ErrorCodes.Unavailable, $"'{arguments[0]}' could not be started to write the cloud-init seed: {e.Message}. Install it again, or remove it: volantd can write the seed itself.", e);
+        }
+
+        if (await ProcessExitWatcher.WaitForChildAsync(pid, Signals.Kill, limit.Token) is not { ExitCode: 0 })
+        {
+            throw new VolantException(ErrorCodes.Unavailable, $"'{arguments[0]}' could not write the cloud-init seed: {Read(output)}");
         }
     }
 

@@ -60,8 +60,7 @@ internal sealed class InitramfsBuilder(BootPrograms programs, ImageSources image
         {
             using var pending = PendingFile.Create(names.Manifest);
             await pending.Stream.WriteAsync(manifest.ToJson(names.Artifact, sha256, facts), cancellationToken);
-            artifact.Commit();
-            pending.Commit();
+            artifact.CommitWith(pending);
         }
 
         return new BuiltArtifact(names.Artifact, sha256, hashed.Length, writer.Count, writer.Length, manifest is null ? null : names.Manifest);

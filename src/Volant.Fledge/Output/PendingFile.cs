@@ -1,4 +1,5 @@
 using Microsoft.Win32.SafeHandles;
+using Volant.Linux.Files;
 
 namespace Volant.Fledge.Output;
 
@@ -104,9 +105,31 @@ internal sealed class PendingFile : IDisposable
     /// <summary>Makes the file appear under its name, readable by everyone whatever the umask.</summary>
     public void Commit()
     {
+        Finish();
+        Publish();
+    }
+
+    /// <summary>Makes both files of a result appear; of two results of one name at once, both are of one or both of the other.</summary>
+    /// <param name="other">A file in the same directory.</param>
+    public void CommitWith(PendingFile other)
+    {
+        Finish();
+        other.Finish();
+        using var directory = DirectoryHandle.Open(System.IO.Path.GetDirectoryName(Path) ?? "/");
+        directory.Lock();
+        Publish();
+        other.Publish();
+    }
+
+    private void Finish()
+    {
         File.SetUnixFileMode(_file.SafeFileHandle, Published);
         _file.Flush(flushToDisk: true);
         _file.Dispose();
+    }
+
+    private void Publish()
+    {
         File.Move(_temporary, Path, overwrite: true);
         _committed = true;
     }

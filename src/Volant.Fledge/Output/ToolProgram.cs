@@ -101,17 +101,10 @@ internal sealed record ToolProgram(string Path)
         await writing;
     }
 
-    /// <summary>Waits for a child that this process has started.</summary>
+    /// <summary>Waits for a child that this process has started, and kills it when cancelled.</summary>
     public static async Task<ProcessExit> WaitAsync(int pid, CancellationToken cancellationToken)
     {
-        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
-        if (process is null)
-        {
-            return ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null);
-        }
-
-        await using var stop = cancellationToken.Register(() => process.Signal(9));
-        var exit = await ProcessExitWatcher.WaitForExitAsync(process);
+        var exit = await ProcessExitWatcher.WaitForChildAsync(pid, Signals.Kill, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         return exit;
     }

@@ -61,8 +61,7 @@ internal sealed class RootfsBuilder(BootPrograms programs, ImageSources images, 
         using var pending = PendingFile.Create(names.Manifest);
         KeyValuePair<string, string>? label = choice.OverlaySize is { } overlay ? KeyValuePair.Create(OverlaySizeLabel, overlay) : null;
         await pending.Stream.WriteAsync(manifest.ToJson(names.Artifact, sha256, facts, label), cancellationToken);
-        artifact.Commit();
-        pending.Commit();
+        artifact.CommitWith(pending);
         return new BuiltArtifact(names.Artifact, sha256, size, entries, size, names.Manifest);
     }
 

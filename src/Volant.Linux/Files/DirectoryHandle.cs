@@ -43,6 +43,7 @@ public sealed unsafe partial class DirectoryHandle : IDisposable
     private const ulong InRootOnly = 0x10; // RESOLVE_IN_ROOT
     private const int SetStatusFlags = 4; // F_SETFL
     private const uint BasicStatistics = 0x7ff; // STATX_BASIC_STATS
+    private const int ExclusiveLock = 2; // LOCK_EX
     private const nint OmitTime = 0x3ffffffe; // UTIME_OMIT
 
     private readonly SafeFileHandle _handle;
@@ -61,6 +62,18 @@ public sealed unsafe partial class DirectoryHandle : IDisposable
     {
         var fd = OpenCall(CurrentDirectory, path, new SafePath.OpenHow { Flags = OnlyDirectory | CloseOnExec });
         return new DirectoryHandle(Own(fd, path));
+    }
+
+    /// <summary>Waits until nobody else who asks has the directory locked, and locks it until this is disposed of (<c>man 2 flock</c>).</summary>
+    public void Lock()
+    {
+        while (LockCall(_handle, ExclusiveLock) != 0)
+        {
+            if (Marshal.GetLastPInvokeError() is not Errno.Interrupted and var errno)
+            {
+                throw LinuxError.Of(errno, "Locking a directory");
+            }
+        }
     }
 
     /// <summary>Opens a directory at a path.</summary>
@@ -298,6 +311,9 @@ public sealed unsafe partial class DirectoryHandle : IDisposable
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     private static partial int StatCall(SafeFileHandle directory, byte* name, int flags, uint mask, FileStatus* status);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int LockCall(SafeFileHandle directory, int operation);
 
     [LibraryImport("libc", EntryPoint = "mkdirat", SetLastError = true)]
     private static partial int MakeDirectoryCall(SafeFileHandle directory, byte* name, uint mode);

@@ -5,7 +5,7 @@ namespace Volant.Linux.Processes;
 
 /// <summary>Tells when processes end: one thread polls the pidfds of all of them with epoll.</summary>
 /// <remarks>Works for children and for adopted processes alike; only a child has an exit status. Lives as long as the program.</remarks>
-public static unsafe partial class ProcessExitWatcher
+public static partial class ProcessExitWatcher
 {
     private const int Add = 1;
     private const int Delete = 2;
@@ -17,7 +17,7 @@ public static unsafe partial class ProcessExitWatcher
 
     /// <summary>Completes when the process behind <paramref name="process"/> has ended, and reaps it if it is a child.</summary>
     /// <remarks>The descriptor must stay open until then.</remarks>
-    public static Task<ProcessExit> WaitForExitAsync(PidFd process)
+    public static unsafe Task<ProcessExit> WaitForExitAsync(PidFd process)
     {
         ArgumentNullException.ThrowIfNull(process);
         var exit = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -25,6 +25,23 @@ public static unsafe partial class ProcessExitWatcher
         var request = new EpollEvent { Events = Readable, Data = process.Descriptor };
         LinuxError.Check(EpollControl(Epoll(), Add, process.Descriptor, &request), "epoll_ctl");
         return exit.Task;
+    }
+
+    /// <summary>Completes with the exit of a child that this process has started, and reaps it.</summary>
+    /// <param name="pid">The child, which nobody else waits for.</param>
+    /// <param name="signal">What it is sent when <paramref name="cancellationToken"/> is cancelled; its end is waited for all the same.</param>
+    /// <param name="cancellationToken">Ends the child, not the wait.</param>
+    public static async Task<ProcessExit> WaitForChildAsync(int pid, int signal, CancellationToken cancellationToken)
+    {
+        using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
+        if (process is null)
+        {
+            // Nobody else reaps it: it has ended, or is about to.
+            return ProcessWait.Reap(pid) ?? new ProcessExit(pid, null, null);
+        }
+
+        await using var stop = cancellationToken.Register(() => process.Signal(signal));
+        return await WaitForExitAsync(process);
     }
 
     private static int Epoll()
@@ -41,7 +58,7 @@ public static unsafe partial class ProcessExitWatcher
         }
     }
 
-    private static void Run()
+    private static unsafe void Run()
     {
         var events = stackalloc EpollEvent[16];
         while (true)
@@ -66,10 +83,10 @@ public static unsafe partial class ProcessExitWatcher
     private static partial int EpollCreate(int flags);
 
     [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
-    private static partial int EpollControl(int epoll, int operation, int fd, EpollEvent* request);
+    private static unsafe partial int EpollControl(int epoll, int operation, int fd, EpollEvent* request);
 
     [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
-    private static partial int EpollWait(int epoll, EpollEvent* events, int max, int timeout);
+    private static unsafe partial int EpollWait(int epoll, EpollEvent* events, int max, int timeout);
 
     /// <summary>The kernel's <c>struct epoll_event</c>: packed on x86-64 only.</summary>
     [StructLayout(LayoutKind.Sequential, Pack = 4)]

@@ -1,3 +1,4 @@
+using Volant.Fledge.Output;
 using static Volant.Tests.Fledge.OciImage;
 
 namespace Volant.Tests.Fledge;
@@ -18,6 +19,27 @@ public sealed class BuildEdgesTests
         await image.CheckAsync();
         var sha256 = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(await File.ReadAllBytesAsync(tree["out/x.img"], TestContext.Current.CancellationToken)));
         Assert.Contains(sha256, await File.ReadAllTextAsync(tree["out/x.manifest.json"], TestContext.Current.CancellationToken), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Of_two_results_of_one_name_at_once_both_files_are_of_the_same()
+    {
+        using var tree = new TempTree();
+        tree.Make("out");
+        for (var round = 0; round < 50; round++)
+        {
+            Parallel.For(0, 4, writer =>
+            {
+                using PendingFile disk = PendingFile.Create(tree["out/x.img"]), manifest = PendingFile.Create(tree["out/x.manifest.json"]);
+                disk.Stream.WriteByte((byte)writer);
+                manifest.Stream.WriteByte((byte)writer);
+                disk.CommitWith(manifest);
+            });
+
+            Assert.Equal(File.ReadAllBytes(tree["out/x.img"]), File.ReadAllBytes(tree["out/x.manifest.json"]));
+        }
+
+        Assert.Equal(["x.img", "x.manifest.json"], tree.Names("out"));
     }
 
     [Theory]

@@ -88,6 +88,9 @@ public sealed class DockerfileTests
             ImageBuilder.BuildahArguments(build, "/t/i.tar"));
     }
 
+    /// <summary>The program that runs assemblies, above <c>shared/Microsoft.NETCore.App/VERSION/</c>: these tests may be in a program of their own.</summary>
+    private static string DotnetHost => Path.GetFullPath("../../../dotnet", System.Runtime.InteropServices.RuntimeEnvironment.GetRuntimeDirectory());
+
     private static string Machine => System.Runtime.InteropServices.RuntimeInformation.OSArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "amd64";
 
     private static TempTree Project()
@@ -105,7 +108,7 @@ public sealed class DockerfileTests
     {
         var (exit, text) = await Spawned.TryAsync(
             tree, null, [$"FLEDGE_BUILDKIT_MODE={mode}", $"FLEDGE_AGENT={tree["kestrel"]}", $"CONTAINERS_STORAGE_CONF={tree["storage.conf"]}", "BUILDAH_ISOLATION=chroot"],
-            [Environment.ProcessPath!, typeof(FledgeApp).Assembly.Location, .. arguments]);
+            [DotnetHost, typeof(FledgeApp).Assembly.Location, .. arguments]);
         return (exit?.ExitCode, text);
     }
 }
