@@ -18,6 +18,7 @@ internal sealed class RunCommand
     private readonly Option<string?> _name = Symbols.Text("--name", "NAME", "Name of the VM [default: made from the image's]");
     private readonly Option<string[]> _publish = Symbols.Repeated("--publish", "HOST:GUEST", "Publish a port of the guest on the host; /udp behind it for UDP, no HOST for a free port", "-p");
     private readonly Option<string[]> _env = Symbols.Repeated("--env", "NAME=VALUE", "Set a variable of the workload", "-e");
+    private readonly Option<string[]> _volumes = VolumeOption.Create();
     private readonly Option<int?> _cpu = Symbols.Number("--cpu", "N", "Virtual CPUs", 1, ManifestRules.MaxCpuCores);
     private readonly Option<int?> _memory = Symbols.Number("--memory", "MIB", "Memory in MiB", 1, ManifestRules.MaxMemoryMib);
     private readonly Option<string?> _network = Symbols.Text("--network", "MODE", "bridged, dhcp, or vsock for a guest without a network [default: bridged]");
@@ -37,7 +38,7 @@ internal sealed class RunCommand
         return scope.Define(
             "run",
             "Run a container image in a VM. Its root disk is built at the first use and kept.",
-            [_image, _arguments, _name, _publish, _env, _cpu, _memory, _network, _wait, _timeout],
+            [_image, _arguments, _name, _publish, _env, _volumes, _cpu, _memory, _network, _wait, _timeout],
             ["volar run registry.example/web -p 8080:80 --wait", "volar run oci:./image --name box -- sleep 3600"],
             RunAsync);
     }
@@ -46,6 +47,7 @@ internal sealed class RunCommand
     {
         var wait = Symbols.WaitOf(parsed, _wait, _timeout);
         var ports = (parsed.GetValue(_publish) ?? []).Select(PublishedPort.Parse).ToArray();
+        var volumes = VolumeOption.Read(parsed, _volumes);
         var variables = Variables(parsed);
         if (parsed.GetValue(_name) is { } wanted && !Names.IsDnsLabel(wanted))
         {
@@ -66,7 +68,9 @@ internal sealed class RunCommand
             Plugin = manifest.Name,
             CpuCores = parsed.GetValue(_cpu),
             MemoryMb = parsed.GetValue(_memory),
-            Config = ports.Length > 0 || own is not null || network is not null ? new VmConfig { Expose = ports.Length > 0 ? ports : null, Manifest = own, Network = network } : null,
+            Config = ports.Length > 0 || own is not null || network is not null || volumes is not null
+                ? new VmConfig { Expose = ports.Length > 0 ? ports : null, Manifest = own, Network = network, Volumes = volumes }
+                : null,
         };
         var vm = wait is { } limit
             ? await new VmWait(run, name, limit).ForReadyAsync(() => run.Client.CreateVmAsync(request, wait, cancellationToken), cancellationToken)

@@ -23,6 +23,7 @@ internal sealed class VmsCreateCommand
     private readonly Option<string?> _initramfsChecksum = Symbols.Text("--initramfs-checksum", "SHA256", "Its SHA-256");
     private readonly Option<string[]> _devices = Symbols.Repeated("--device", "PCI", "PCI address of a device to pass through");
     private readonly Option<string[]> _allowlist = Symbols.Repeated("--device-allowlist", "VENDOR:DEVICE", "Allowed devices, such as 10de:*");
+    private readonly Option<string[]> _volumes = VolumeOption.Create();
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
     private readonly Option<int?> _timeout = Symbols.WaitTimeout();
 
@@ -38,9 +39,9 @@ internal sealed class VmsCreateCommand
         "Create and start a VM.",
         [
             _name, _plugin, _runtime, _cpu, _memory, _kernelCmdline, _config, _apiHost, _apiPort, _kernel,
-            _initramfs, _initramfsChecksum, _devices, _allowlist, _wait, _timeout,
+            _initramfs, _initramfsChecksum, _devices, _allowlist, _volumes, _wait, _timeout,
         ],
-        ["volar vms create web --plugin hello --wait", "volar vms create web --plugin hello --cpu 2 --memory 512 --config web.json"],
+        ["volar vms create web --plugin hello --wait", "volar vms create web --plugin hello --cpu 2 --memory 512 --volume data:vdb", "volar vms create web --plugin hello --config web.json"],
         RunAsync);
 
     private async Task<int> RunAsync(ParseResult parsed, CommandRun run, CancellationToken cancellationToken)
@@ -97,6 +98,11 @@ internal sealed class VmsCreateCommand
         else if (checksum is not null)
         {
             throw CliException.Usage("--initramfs-checksum has no meaning without --initramfs; add it.");
+        }
+
+        if (VolumeOption.Read(parsed, _volumes) is { } volumes)
+        {
+            config = (config ?? new VmConfig()) with { Volumes = volumes };
         }
 
         var devices = parsed.GetValue(_devices) is { Length: > 0 } addresses ? addresses : null;

@@ -33,7 +33,7 @@ public sealed class VmsCreateTests : IDisposable
         await TestCli.For(daemon).RunAsync(
             "vms", "create", "web", "--plugin", "hello", "--runtime", "node", "--cpu", "4", "--memory", "1024", "--kernel-cmdline", "debug a=b", "--api-host", "0.0.0.0",
             "--api-port", "8080", "--kernel", "/images/bzImage", "--initramfs", "https://host/x.cpio", "--initramfs-checksum", new string('a', 64),
-            "--device", "0000:01:00.0", "--device", "0000:01:00.1", "--device-allowlist", "10de:*");
+            "--device", "0000:01:00.0", "--device", "0000:01:00.1", "--device-allowlist", "10de:*", "--volume", "data", "--volume", "logs:vdc", "--volume", "shared:ro", "--volume", "more:vdd:ro");
 
         Assert.True(JsonElement.DeepEquals(
             JsonElement.Parse($$"""
@@ -43,12 +43,29 @@ public sealed class VmsCreateTests : IDisposable
                   "config": {
                     "kernel_override": "/images/bzImage",
                     "initramfs": {"url": "https://host/x.cpio", "checksum": "{{new string('a', 64)}}" },
-                    "devices": {"pci_passthrough": ["0000:01:00.0", "0000:01:00.1"], "allowlist": ["10de:*"]}
+                    "devices": {"pci_passthrough": ["0000:01:00.0", "0000:01:00.1"], "allowlist": ["10de:*"]},
+                    "volumes": [{"name": "data"}, {"name": "logs", "target": "vdc"}, {"name": "shared", "readonly": true}, {"name": "more", "target": "vdd", "readonly": true}]
                   }
                 }
                 """),
             JsonElement.Parse(daemon.Seen.Single().Body)),
             daemon.Seen[0].Text);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(":vdb")]
+    [InlineData("data:vdb:rw")]
+    [InlineData("data::ro")]
+    public async Task A_volume_that_is_not_said_clearly_is_refused(string volume)
+    {
+        await using var daemon = await FakeDaemon.StartAsync((context, _) => context.JsonAsync(201, FakeAnswers.Vm()));
+
+        var result = await TestCli.For(daemon).RunAsync("vms", "create", "web", "--plugin", "hello", "--volume", volume);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains("such as data:vdb", result.Error, StringComparison.Ordinal);
+        Assert.Empty(daemon.Seen);
     }
 
     [Fact]
