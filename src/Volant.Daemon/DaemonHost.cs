@@ -174,6 +174,7 @@ internal static class DaemonHost
         services.AddSingleton<LogReader>();
         services.AddSingleton<VmOwners>();
         services.AddSingleton<VmSupervisor>();
+        services.AddSingleton<GracefulEnd>();
         services.AddSingleton<VmOrchestrator>();
         services.AddSingleton<Recovery>();
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());

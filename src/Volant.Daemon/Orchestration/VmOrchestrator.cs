@@ -8,7 +8,6 @@ using Volant.Daemon.Networking;
 using Volant.Daemon.Plugins;
 using Volant.Daemon.Store;
 using Volant.Daemon.Telemetry;
-using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -26,6 +25,7 @@ internal sealed partial class VmOrchestrator(
     IHypervisorLauncher launcher,
     VmOwners owners,
     VmSupervisor supervisor,
+    GracefulEnd ending,
     Subnet subnet,
     TimeProvider clock,
     ILogger<VmOrchestrator> logger)
@@ -39,8 +39,6 @@ internal sealed partial class VmOrchestrator(
     /// <summary>Who asks when no client does.</summary>
     public const string Itself = "volantd";
 
-    private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(2);
-
     /// <summary>Records a VM and launches it; either it runs when this returns, or nothing of it is left.</summary>
     /// <param name="request">What is wanted.</param>
     /// <param name="cancellationToken">Stops the caller from waiting.</param>
@@ -50,7 +48,7 @@ internal sealed partial class VmOrchestrator(
     public Task<Vm> CreateAsync(CreateVmRequest request, CancellationToken cancellationToken, Action? spawned = null, ReplicaOf? replica = null) =>
         TrackAsync("create", request.Name ?? string.Empty, () => CreateCoreAsync(request, spawned, replica)).WaitAsync(cancellationToken);
 
-    /// <summary>Checks that VMs of a configuration could be started now, and returns it as it is stored, and what it comes to.</summary>
+    /// <summary>Checks that many VMs of one configuration could be started now, and returns it as it is stored, and what it comes to.</summary>
     /// <exception cref="VolantException">They could not.</exception>
     public (VmConfig Config, LaunchPlan Plan) CheckConfig(VmConfig config)
     {
@@ -58,7 +56,12 @@ internal sealed partial class VmOrchestrator(
         var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
         resources.ResolveDevices(plan);
         RequireVolumes(plan);
-        return (normal, plan);
+        return plan.Volumes.FirstOrDefault(volume => !volume.ReadOnly) is { } own
+            ? throw new VolantException(ErrorCodes.InvalidRequest, $"Replicas cannot share volume '{own.Name}' while they may write to it; make it read-only, or a VM of its own.")
+            {
+                Fields = [new("config.volumes", $"'{own.Name}' must have readonly true in a deployment")],
+            }
+            : (normal, plan);
     }
 
     /// <summary>Starts a VM; does nothing when it runs.</summary>
@@ -75,7 +78,7 @@ internal sealed partial class VmOrchestrator(
     /// <param name="askedBy">Who asks, for the record.</param>
     /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
     public Task<Vm> StopAsync(string name, TimeSpan grace, CancellationToken cancellationToken, string askedBy = Itself, Action<VmRecord>? precondition = null) =>
-        InLaneAsync("stop", name, async owner => (await StopInLaneAsync(owner, grace, askedBy)).Vm, cancellationToken, precondition);
+        InLaneAsync("stop", name, async owner => (await StopInLaneAsync(owner, grace, askedBy)).Vm, cancellationToken, precondition, patience: grace);
 
     /// <summary>Stops and starts a VM.</summary>
     /// <inheritdoc cref="StopAsync"/>
@@ -88,7 +91,8 @@ internal sealed partial class VmOrchestrator(
             return (await StartInLaneAsync(owner, automatic: false)).Vm;
         },
         cancellationToken,
-        precondition);
+        precondition,
+        patience: grace);
 
     /// <summary>Ends a VM and deletes everything that it owned.</summary>
     /// <inheritdoc cref="StartAsync"/>
@@ -101,7 +105,8 @@ internal sealed partial class VmOrchestrator(
             return true;
         },
         cancellationToken,
-        precondition);
+        precondition,
+        patience: TimeSpan.Zero);
 
     /// <summary>Starts a VM as its restart policy said, unless somebody decided otherwise since.</summary>
     /// <param name="due">The VM as it was when the time came.</param>
@@ -166,23 +171,6 @@ internal sealed partial class VmOrchestrator(
 
         return store.FindVm(owner.Id)?.Vm ?? throw VmOwners.NotFound(name);
     }
-
-    /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. The caller holds the owner's lane.</summary>
-    /// <param name="owner">Its owner.</param>
-    /// <param name="vm">Its record.</param>
-    /// <param name="unseen">Why nobody saw the hypervisor end, if it has.</param>
-    public Task RecoverAsync(VmOwner owner, VmRecord vm, string unseen) => RecoverInLaneAsync(owner, vm, unseen);
-
-    /// <summary>Finishes a delete that an earlier attempt did not.</summary>
-    public Task FinishDeleteAsync(VmOwner owner) => InLaneAsync(
-        "finish-delete",
-        owner.Name,
-        async current =>
-        {
-            await DeleteInLaneAsync(current);
-            return true;
-        },
-        CancellationToken.None);
 
     private Task<T> TrackAsync<T>(string operation, string name, Func<Task<T>> run) =>
         Operations.TrackAsync(operation, name, logger, clock, run, e => (e as VolantException)?.Code ?? ErrorCodes.Internal);
@@ -374,55 +362,8 @@ internal sealed partial class VmOrchestrator(
         run.StopAskedBy = askedBy;
         run.IsReady = false;
         await store.SetStatusAsync(owner.Id, VmStatus.Stopping, DesiredState.Stopped, CancellationToken.None, askedBy);
-        await EndAsync(owner, run, grace);
+        await ending.EndAsync(run, owner.Name, grace);
         return await supervisor.EndRunAsync(owner, run);
-    }
-
-    /// <summary>Asks the guest to power off, and ends the hypervisor when it has not after <paramref name="grace"/>.</summary>
-    private async Task EndAsync(VmOwner owner, VmRun run, TimeSpan grace)
-    {
-        var asking = Task.CompletedTask;
-        if (grace > TimeSpan.Zero)
-        {
-            // The guest's time runs from now on: one that does not even take the question gets no more of it (reliability G05).
-            asking = AskToPowerOffAsync(owner, run, grace / 2 < AskTimeout ? grace / 2 : AskTimeout);
-            try
-            {
-                await run.Process.Exited.WaitAsync(grace, clock);
-            }
-            catch (TimeoutException)
-            {
-                LogForced(owner.Name, grace.TotalSeconds);
-            }
-        }
-
-        await run.Process.KillAsync();
-        await asking;
-    }
-
-    /// <summary>Asks the agent, and after <paramref name="patience"/> the hypervisor, which has as long.</summary>
-    private async Task AskToPowerOffAsync(VmOwner owner, VmRun run, TimeSpan patience)
-    {
-        try
-        {
-            using var timeout = new CancellationTokenSource(patience, clock);
-            await run.Guest.ShutdownAsync(timeout.Token);
-            return;
-        }
-        catch (Exception e) when (e is VolantException or OperationCanceledException or IOException)
-        {
-            LogAgentDeaf(e, owner.Name);
-        }
-
-        try
-        {
-            using var timeout = new CancellationTokenSource(patience, clock);
-            await run.Process.RequestPowerOffAsync(timeout.Token);
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException)
-        {
-            LogHypervisorDeaf(e, owner.Name);
-        }
     }
 
     private async Task DeleteInLaneAsync(VmOwner owner)
@@ -451,65 +392,31 @@ internal sealed partial class VmOrchestrator(
         LogDeleted(vm.Name);
     }
 
-    private async Task RecoverInLaneAsync(VmOwner owner, VmRecord vm, string unseen)
-    {
-        if (vm.Deleting)
-        {
-            await DeleteInLaneAsync(owner);
-            return;
-        }
-
-        if (vm.Vm.Status is VmStatus.Stopped or VmStatus.Crashed && vm.Process is null)
-        {
-            return;
-        }
-
-        var handle = vm.Process is { } identity ? new VmHandle(vm.Vm.Uid, identity, resources.PathsOf(vm.Vm.Uid)) : null;
-        if (handle is not null && await launcher.TryAdoptAsync(handle, CancellationToken.None) is { } process)
-        {
-            await AdoptAsync(owner, vm, process);
-        }
-        else if (vm.Vm is { Status: VmStatus.Starting or VmStatus.Pending, StartedAt: null })
-        {
-            // The create was never answered, and nothing of it runs: it did not happen.
-            await DeleteInLaneAsync(owner);
-        }
-        else
-        {
-            var stopping = vm.Vm.Status == VmStatus.Stopping;
-            var reason = stopping ? $"stopped on request; it ended {unseen}"
-                : handle is not null && handle.Process.BootId != ProcessIdentity.CurrentBootId ? "the host was restarted"
-                : $"the hypervisor ended {unseen}";
-            var exit = new VmExit { At = clock.GetUtcNow(), Reason = reason, AskedBy = stopping ? vm.Vm.Exit?.AskedBy ?? Itself : null };
-            await supervisor.SettleAsync(vm, stopping ? VmStatus.Stopped : VmStatus.Crashed, exit, ran: TimeSpan.Zero);
-        }
-    }
-
-    private async Task AdoptAsync(VmOwner owner, VmRecord vm, VmProcess process)
-    {
-        if (vm.Vm.Status == VmStatus.Starting)
-        {
-            vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
-        }
-
-        var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
-        resources.Reopen(vm);
-        LogAdopted(vm.Name, process.Handle.Process.Pid);
-        if (vm.Vm.Status == VmStatus.Stopping)
-        {
-            run.StopAskedBy = vm.Vm.Exit?.AskedBy ?? Itself;
-            _ = EndAsync(owner, run, DefaultGrace);
-        }
-    }
-
     private GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
         ? new GuestEndpoint.Vsock((uint)cid, GuestLink.VsockPort)
         : new GuestEndpoint.SerialPort(resources.PathsOf(vm.Vm.Uid).AgentSocket, vm.LinkKey);
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
-    private Task<T> InLaneAsync<T>(string operation, string name, Func<VmOwner, Task<T>> run, CancellationToken cancellationToken, Action<VmRecord>? precondition = null)
+    /// <param name="operation">What it is called.</param>
+    /// <param name="name">Name of the VM.</param>
+    /// <param name="run">The operation.</param>
+    /// <param name="cancellationToken">Stops the caller from waiting.</param>
+    /// <param name="precondition">Refuses, by throwing, when the VM is not what the caller thinks.</param>
+    /// <param name="patience">How much longer a stop that is under way may take, because this operation ends the VM, too; null when it does not.</param>
+    private Task<T> InLaneAsync<T>(
+        string operation, string name, Func<VmOwner, Task<T>> run, CancellationToken cancellationToken, Action<VmRecord>? precondition = null, TimeSpan? patience = null)
     {
         var owner = owners.Get(name);
+        if (patience is { } left && owner.Run is { StopAskedBy: not null } stopping)
+        {
+            if (store.FindVm(owner.Id) is { } seen)
+            {
+                precondition?.Invoke(seen);
+            }
+
+            stopping.EndWithin(left, clock);
+        }
+
         return TrackAsync(operation, name, RunAsync).WaitAsync(cancellationToken);
 
         async Task<T> RunAsync()
@@ -563,18 +470,6 @@ internal sealed partial class VmOrchestrator(
     [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "VM {Vm} is running, hypervisor process {ProcessId}, launched {ElapsedMs} ms after the request")]
     private partial void LogCreated(string vm, int processId, long elapsedMs);
 
-    [LoggerMessage(EventId = 1002, Level = LogLevel.Warning, Message = "VM {Vm} did not power off within {GraceSeconds} s and is ended")]
-    private partial void LogForced(string vm, double graceSeconds);
-
-    [LoggerMessage(EventId = 1003, Level = LogLevel.Debug, Message = "The agent of VM {Vm} could not be asked to power off")]
-    private partial void LogAgentDeaf(Exception exception, string vm);
-
-    [LoggerMessage(EventId = 1004, Level = LogLevel.Debug, Message = "The hypervisor of VM {Vm} could not be asked to power off the guest")]
-    private partial void LogHypervisorDeaf(Exception exception, string vm);
-
     [LoggerMessage(EventId = 1005, Level = LogLevel.Information, Message = "VM {Vm} is deleted")]
     private partial void LogDeleted(string vm);
-
-    [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "VM {Vm} is adopted, hypervisor process {ProcessId}")]
-    private partial void LogAdopted(string vm, int processId);
 }

@@ -42,6 +42,7 @@ internal sealed class VmOwner(long id, string name, string? deployment) : IDispo
 internal sealed class VmRun : IAsyncDisposable
 {
     private readonly CancellationTokenSource _ended = new();
+    private readonly TaskCompletionSource _outOfTime = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private volatile bool _isReady;
 
@@ -98,6 +99,28 @@ internal sealed class VmRun : IAsyncDisposable
 
     /// <summary>Cancelled when the run is over.</summary>
     public CancellationToken Ended { get; }
+
+    /// <summary>Completes when the guest has had all the time to power off that somebody gave it.</summary>
+    public Task OutOfTime => _outOfTime.Task;
+
+    /// <summary>Gives the guest some time to power off; of several who do the least patient one counts.</summary>
+    public void EndWithin(TimeSpan time, TimeProvider clock)
+    {
+        if (time <= TimeSpan.Zero)
+        {
+            _outOfTime.TrySetResult();
+        }
+        else
+        {
+            _ = WaitAsync();
+        }
+
+        async Task WaitAsync()
+        {
+            await Task.Delay(time, clock, Ended).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            _outOfTime.TrySetResult();
+        }
+    }
 
     /// <summary>Lets go of process and agent; ends neither.</summary>
     public async ValueTask DisposeAsync()

@@ -164,7 +164,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         var images = new BootImages(cache, downloads, transfers, Options.CacheDirectory, Options.ImageDirectories, Clock);
         Collector = new ArtifactCollector(cache, downloads, images, Store, Options, Clock, NullLogger<ArtifactCollector>.Instance);
         Orchestrator = new VmOrchestrator(
-            Store, Plugins, new BootPreparation(images, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, subnet, Clock, NullLogger<VmOrchestrator>.Instance);
+            Store, Plugins, new BootPreparation(images, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, new GracefulEnd(Clock, NullLogger<GracefulEnd>.Instance), subnet, Clock, NullLogger<VmOrchestrator>.Instance);
         Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Volumes, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }

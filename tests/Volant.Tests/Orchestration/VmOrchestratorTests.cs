@@ -129,6 +129,31 @@ public sealed class VmOrchestratorTests : IAsyncLifetime
         _host.AssertNothingIsHeld();
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Whoever_has_less_patience_need_not_wait_for_a_stop_that_has_more(bool delete)
+    {
+        await _host.Orchestrator.CreateAsync(Web, Cancel);
+        _host.Launcher.IgnorePowerOff = true;
+        var stop = _host.Orchestrator.StopAsync("web", TimeSpan.FromHours(1), Cancel);
+        await WaitUntilAsync(() => _host.Launcher.PowerOffs == 1);
+
+        // What is refused, or has more patience, ends nothing.
+        await Assert.ThrowsAsync<VolantException>(() => _host.Orchestrator.DeleteAsync("web", Cancel, _ => throw new VolantException(ErrorCodes.VersionConflict, "It is another one.")));
+        var again = _host.Orchestrator.StopAsync("web", TimeSpan.FromHours(2), Cancel);
+        Assert.Single(_host.Launcher.Alive);
+        Assert.False(stop.IsCompleted);
+
+        Task impatient = delete ? _host.Orchestrator.DeleteAsync("web", Cancel) : _host.Orchestrator.StopAsync("web", TimeSpan.FromSeconds(1), Cancel);
+        _host.Clock.Advance(TimeSpan.FromSeconds(1));
+        await impatient;
+
+        Assert.Equal(VmStatus.Stopped, (await stop).Status);
+        Assert.Equal(VmStatus.Stopped, (await again).Status);
+        Assert.Empty(_host.Launcher.Alive);
+    }
+
     [Fact]
     public async Task A_killed_hypervisor_is_settled_as_crashed_and_gives_back_its_tap()
     {
