@@ -13,15 +13,15 @@ internal sealed record BenchOptions
         Usage: scripts/bench.sh [OPTION...]
           --only LIST         comma list of: control, boot, disks, guest, cli, daemon, proxy, ports, scale, import (default: all)
           --launches N        VMs of the figures 'control' and 'disks' (default 30)
-          --boots N           pairs of boots of figure 'boot', per kernel (default 10)
-          --idle-windows N    windows of 10 s of figure 'guest' (default 2)
+          --boots N           pairs of boots of figure 'boot', per kernel, and boots of 'guest' (default 10)
+          --idle-windows N    windows of 10 s of figure 'guest' (default 3)
           --spawns N          runs of 'volar version' (default 100)
           --starts N          starts of volantd of figure 'daemon' (default 20)
           --requests N        sequential requests of figure 'proxy', connections of 'ports' (default 500)
           --load-seconds N    seconds of concurrent requests of figure 'proxy' (default 5)
           --downloads N       downloads of 64 MiB of figure 'proxy' (default 3)
           --imports N         pairs of imports of figure 'import' (default 5)
-          --limit-seconds N   end of the whole run; what is not measured by then is said (default 300)
+          --limit-seconds N   end of the whole run; what is not measured by then is said (default 600)
           --output FILE       write the report to a file as well
           --kernel DIR        bzImage of the guests (default .cache/kernel)
           --vmlinux FILE      another guest kernel, for a second round of 'boot' (default $VOLANT_KERNEL_VMLINUX)
@@ -46,7 +46,7 @@ internal sealed record BenchOptions
     public int Boots { get; init; } = 10;
 
     /// <summary>Windows in which the idle guest is observed.</summary>
-    public int IdleWindows { get; init; } = 2;
+    public int IdleWindows { get; init; } = 3;
 
     /// <summary>Runs of the command line.</summary>
     public int Spawns { get; init; } = 100;
@@ -67,7 +67,7 @@ internal sealed record BenchOptions
     public int Imports { get; init; } = 5;
 
     /// <summary>End of the whole run in seconds.</summary>
-    public int LimitSeconds { get; init; } = 300;
+    public int LimitSeconds { get; init; } = 600;
 
     /// <summary>File for the report; null for standard output alone.</summary>
     public string? Output { get; init; }

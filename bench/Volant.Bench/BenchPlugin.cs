@@ -12,6 +12,9 @@ internal static class BenchPlugin
     /// <summary>Path of the page with which the idle guest reports on itself.</summary>
     public const string IdlePage = "cgi-bin/idle.cgi";
 
+    /// <summary>Path of the page with the kernel's log.</summary>
+    public const string KernelLogPage = "cgi-bin/dmesg.cgi";
+
     /// <summary>What separates the parts of that page.</summary>
     public const string IdleSeparator = "====";
 
@@ -22,11 +25,10 @@ internal static class BenchPlugin
         var directory = context.NewDirectory("idle");
         var pages = Directory.CreateDirectory(Path.Combine(directory, "www", "cgi-bin")).Parent!.FullName;
         await File.WriteAllTextAsync(Path.Combine(pages, "healthz.txt"), "ok\n", cancellationToken);
-        var page = Path.Combine(pages, IdlePage);
 
         // Both samples are taken by one request, so no request of ours falls between them.
-        await File.WriteAllTextAsync(
-            page,
+        await WriteProgramAsync(
+            Path.Combine(pages, IdlePage),
             $"""
             #!/bin/busybox sh
             printf 'Content-Type: text/plain\r\n\r\n'
@@ -38,12 +40,10 @@ internal static class BenchPlugin
             busybox cat /proc/1/status /proc/meminfo
             busybox echo {IdleSeparator}
             busybox cat /proc/uptime
-            busybox echo {IdleSeparator}
-            busybox dmesg
 
             """,
             cancellationToken);
-        File.SetUnixFileMode(page, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+        await WriteProgramAsync(Path.Combine(pages, KernelLogPage), "#!/bin/busybox sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nbusybox dmesg\n", cancellationToken);
         return await BuildAsync(
             context,
             directory,
@@ -66,6 +66,12 @@ internal static class BenchPlugin
         "/healthy",
         memoryMb: 192,
         cancellationToken);
+
+    private static async Task WriteProgramAsync(string path, string text, CancellationToken cancellationToken)
+    {
+        await File.WriteAllTextAsync(path, text, cancellationToken);
+        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+    }
 
     private static async Task<string> BuildAsync(
         BenchContext context, string directory, string name, string mapping, string entrypoint, string health, int memoryMb, CancellationToken cancellationToken)
