@@ -52,6 +52,26 @@ public sealed class DiskApiTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Replicas_share_a_volume_only_to_read_it()
+    {
+        using (var created = await _api.SendAsync(HttpMethod.Post, "/api/v1/volumes", """{"name": "data", "size_mb": 2}"""))
+        {
+            Assert.Equal(HttpStatusCode.Created, created.StatusCode);
+        }
+
+        await ExpectAsync(
+            HttpMethod.Post, "/api/v1/deployments", """{"name": "web", "replicas": 2, "config": {"plugin": "hello", "volumes": [{"name": "data"}]}}""", HttpStatusCode.BadRequest, ErrorCodes.InvalidRequest);
+        using (var readers = await _api.SendAsync(HttpMethod.Post, "/api/v1/deployments", """{"name": "web", "replicas": 2, "config": {"plugin": "hello", "volumes": [{"name": "data", "readonly": true}]}}"""))
+        {
+            Assert.Equal(HttpStatusCode.Created, readers.StatusCode);
+        }
+
+        await ExpectAsync(HttpMethod.Patch, "/api/v1/deployments/web", """{"config": {"plugin": "hello", "volumes": [{"name": "data"}]}}""", HttpStatusCode.BadRequest, ErrorCodes.InvalidRequest);
+        using var deleted = await _api.SendAsync(HttpMethod.Delete, "/api/v1/deployments/web");
+        Assert.Equal(HttpStatusCode.NoContent, deleted.StatusCode);
+    }
+
+    [Fact]
     public async Task A_URL_that_leads_to_this_host_is_refused_before_anything_is_made()
     {
         await ExpectAsync(
