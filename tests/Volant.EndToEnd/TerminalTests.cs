@@ -55,6 +55,44 @@ public sealed class TerminalTests
     }
 
     [Fact]
+    public async Task A_copy_is_interrupted_and_leaves_no_half_file()
+    {
+        var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var daemon = await FakeDaemon.StartAsync(async (context, seen) =>
+        {
+            if (seen.Target.Contains("/stat", StringComparison.Ordinal))
+            {
+                await context.ProblemAsync(404, "not_found", "Nothing is there.");
+                return;
+            }
+
+            context.Response.ContentType = "application/octet-stream";
+            context.Response.ContentLength = 100_000_000;
+            await context.Response.Body.WriteAsync(new byte[5_000_000], context.RequestAborted);
+            await context.Response.Body.FlushAsync(context.RequestAborted);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            gone.TrySetResult();
+        });
+        await using var terminal = await Terminal.OpenAsync(("VOLANT_API_BASE", daemon.Address));
+        var directory = Directory.CreateTempSubdirectory("vt-copy-");
+        try
+        {
+            await terminal.TypeAsync($"volar vms cp web:/big {directory.FullName}/");
+            await terminal.UntilAsync("MiB");
+            await terminal.PressAsync("C-c");
+
+            await terminal.UntilAsync("Interrupted.");
+            await terminal.AssertRestoredAsync(130);
+            await gone.Task.WaitAsync(TestContext.Current.CancellationToken);
+            Assert.Empty(directory.GetFileSystemInfos());
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
     public async Task A_watched_list_is_redrawn_in_place()
     {
         var status = VmStatus.Starting;
