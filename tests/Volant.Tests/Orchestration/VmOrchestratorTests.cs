@@ -145,7 +145,7 @@ public sealed class VmOrchestratorTests : IAsyncLifetime
         Assert.Single(_host.Launcher.Alive);
         Assert.False(stop.IsCompleted);
 
-        Task impatient = delete ? _host.Orchestrator.DeleteAsync("web", Cancel) : _host.Orchestrator.StopAsync("web", TimeSpan.FromSeconds(1), Cancel);
+        var impatient = delete ? _host.Orchestrator.DeleteAsync("web", Cancel) : _host.Orchestrator.StopAsync("web", TimeSpan.FromSeconds(1), Cancel);
         _host.Clock.Advance(TimeSpan.FromSeconds(1));
         await impatient;
 
