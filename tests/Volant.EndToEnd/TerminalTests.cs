@@ -62,7 +62,7 @@ public sealed class TerminalTests
         {
             if (seen.Target.Contains("/stat", StringComparison.Ordinal))
             {
-                await context.ProblemAsync(404, "not_found", "Nothing is there.");
+                await context.ProblemAsync(404, ErrorCodes.FileNotFound, "Nothing is there.");
                 return;
             }
 
