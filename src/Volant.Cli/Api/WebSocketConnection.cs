@@ -160,7 +160,15 @@ internal sealed class WebSocketConnection(HttpResponseMessage response, Stream s
         if (opcode == Close)
         {
             CloseReason = payload.Length > 2 ? Encoding.UTF8.GetString(payload.AsSpan(2)) : null;
-            await SendCloseAsync(cancellationToken);
+            try
+            {
+                await SendCloseAsync(cancellationToken);
+            }
+            catch (CliException)
+            {
+                // It has said its last word, and did not wait for ours.
+            }
+
             return true;
         }
 

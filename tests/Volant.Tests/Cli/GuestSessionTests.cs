@@ -73,6 +73,10 @@ public sealed class GuestSessionTests
             }
 
             await socket.CloseOutputAsync(WebSocketCloseStatus.EndpointUnavailable, "the daemon stops", context.RequestAborted);
+            while ((await ReceiveAsync(socket)).Length > 0)
+            {
+                // The end of input. A connection with unread bytes would be reset, and the reason with it.
+            }
         });
 
         var result = await TestCli.For(daemon).RunAsync("vms", "exec", "web", "x");
