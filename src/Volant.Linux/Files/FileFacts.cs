@@ -59,6 +59,12 @@ internal struct FileStatus
     [FieldOffset(112)]
     public long ModifiedSeconds;
 
+    [FieldOffset(128)]
+    public uint NodeMajor;
+
+    [FieldOffset(132)]
+    public uint NodeMinor;
+
     [FieldOffset(120)]
     public uint ModifiedNanoseconds;
 

@@ -32,6 +32,12 @@ public sealed record SpawnRequest
 
     /// <summary>Whose rights it has; this process's own when null. Only root may give others.</summary>
     public ProcessUser? User { get; init; }
+
+    /// <summary>The files that it sees; all when null. The program and all that it needs must be among them.</summary>
+    public FileView? View { get; init; }
+
+    /// <summary>Whether it and its children can never gain rights, by set-user-id programs for example (<c>PR_SET_NO_NEW_PRIVS</c>).</summary>
+    public bool NoNewPrivileges { get; init; }
 }
 
 /// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor.</summary>
@@ -54,7 +60,9 @@ public static unsafe partial class ProcessSpawner
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentOutOfRangeException.ThrowIfZero(request.Arguments.Count, nameof(request));
-        return request.User is { } user ? ThreadCredentials.Run(user, () => SpawnNow(request)) : SpawnNow(request);
+        return request is { User: null, View: null, NoNewPrivileges: false }
+            ? SpawnNow(request)
+            : ThreadCredentials.Run(request.View, request.User, request.NoNewPrivileges, () => SpawnNow(request));
     }
 
     private static int SpawnNow(SpawnRequest request)

@@ -19,13 +19,18 @@ public sealed record ProcessUser(uint Uid, uint Gid, IReadOnlyList<uint> Groups)
 internal static unsafe partial class ThreadCredentials
 {
     private const int StackSize = 256 * 1024;
+    private const int SetNoNewPrivileges = 38; // PR_SET_NO_NEW_PRIVS, of a thread
 
     // arm64 has the numbers of asm-generic.
     private static bool IsArm => RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
 
     /// <summary>Runs <paramref name="action"/> and returns what it returns, or throws what it throws.</summary>
+    /// <param name="view">The files that it sees; null for all.</param>
+    /// <param name="user">Whose rights it has; null for those of this process.</param>
+    /// <param name="noNewPrivileges">Whether what it starts can never gain rights.</param>
+    /// <param name="action">What is done.</param>
     /// <exception cref="Win32Exception">EPERM: only root may become another user. EAGAIN: no more threads.</exception>
-    public static T Run<T>(ProcessUser user, Func<T> action)
+    public static T Run<T>(FileView? view, ProcessUser? user, bool noNewPrivileges, Func<T> action)
     {
         ExceptionDispatchInfo? failure = null;
         T result = default!; // Assigned unless there is a failure.
@@ -34,7 +39,17 @@ internal static unsafe partial class ThreadCredentials
             {
                 try
                 {
-                    Become(user);
+                    view?.Enter(user?.Uid ?? EffectiveUser.Id, user?.Gid ?? 0);
+                    if (user is not null)
+                    {
+                        Become(user);
+                    }
+
+                    if (noNewPrivileges)
+                    {
+                        LinuxError.Check(ProcessControl(SetNoNewPrivileges, 1, 0, 0, 0), "Giving up new rights");
+                    }
+
                     result = action();
                 }
                 catch (Exception e)
@@ -73,6 +88,9 @@ internal static unsafe partial class ThreadCredentials
         LinuxError.Check((int)Call(IsArm ? 149 : 119, (nint)user.Gid, (nint)user.Gid, (nint)user.Gid, 0, 0, 0), $"Taking the group {user.Gid}");
         LinuxError.Check((int)Call(IsArm ? 147 : 117, (nint)user.Uid, (nint)user.Uid, (nint)user.Uid, 0, 0, 0), $"Taking the user {user.Uid}");
     }
+
+    [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
+    private static partial int ProcessControl(int option, nuint a, nuint b, nuint c, nuint d);
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
     private static partial nint Call(nint number, nint a, nint b, nint c, nint d, nint e, nint f);
