@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
 
@@ -29,7 +30,9 @@ internal static class DaemonEnvironment
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
         ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
         ("VOLANT_AGENT", "kestrel beside volantd", "agent that VMs with a root disk and no initramfs boot with"),
-        ("VOLANT_HYPERVISOR", "automatic", "qemu, or the path of a program whose name starts with qemu"),
+        ("VOLANT_HYPERVISOR", "Cloud Hypervisor where it and KVM are there, else QEMU", "cloud-hypervisor, qemu, or the path of a program: QEMU's if its name starts with qemu, else Cloud Hypervisor's"),
+        ("VOLANT_VM_UIDS", "200000-265535 for root, else off", "user ids that hypervisors run as, each VM's as one of its own that sees nothing but its files; off for volantd's own user"),
+        ("VOLANT_CGROUP", "/sys/fs/cgroup/volant for root on a host with cgroup v2, else off", "directory of the control group whose children limit processor, memory and processes of each hypervisor; off for no limits"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
         ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
         ("VOLANT_API_KEY", "none", "key that every request must carry"),
@@ -76,6 +79,8 @@ internal static class DaemonEnvironment
             Agent = AbsolutePath("VOLANT_AGENT", Path.Combine(AppContext.BaseDirectory, "kestrel")),
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
+            ControlGroup = ParseControlGroup(Get("VOLANT_CGROUP")),
+            VmUids = ParseUids(Get("VOLANT_VM_UIDS")),
             VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
             AllowCidr = ParseNetworks("VOLANT_API_ALLOW_CIDR", Get("VOLANT_API_ALLOW_CIDR")),
@@ -202,10 +207,43 @@ internal static class DaemonEnvironment
 
     private static string? ParseHypervisor(string? text) => text switch
     {
-        null or "qemu" => text,
-        _ when Path.IsPathRooted(text) && Path.GetFileName(text).StartsWith("qemu", StringComparison.Ordinal) => text,
-        _ => throw Bad("VOLANT_HYPERVISOR", text, "qemu, or the absolute path of a program whose file name starts with qemu"),
+        null or HypervisorChoice.Qemu or HypervisorChoice.CloudHypervisor => text,
+        _ when Path.IsPathRooted(text) && Path.GetFileName(text).Length > 0 => text,
+        _ => throw Bad("VOLANT_HYPERVISOR", text, "qemu, cloud-hypervisor, or the absolute path of a program: QEMU's if its file name starts with qemu, otherwise Cloud Hypervisor's"),
     };
+
+    private static string? ParseControlGroup(string? text)
+    {
+        const string Mount = "/sys/fs/cgroup";
+        var there = File.Exists($"{Mount}/cgroup.controllers");
+        return text switch
+        {
+            null => there && EffectiveUser.Id == 0 ? $"{Mount}/volant" : null,
+            "off" => null,
+            _ when Path.IsPathRooted(text) && File.Exists(Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(text)) ?? "/", "cgroup.controllers")) => Path.TrimEndingDirectorySeparator(text),
+            _ => throw Bad("VOLANT_CGROUP", text, $"off, or a directory to be made in a control group of version 2, such as {Mount}/volant"),
+        };
+    }
+
+    private static (uint First, uint Last)? ParseUids(string? text)
+    {
+        const uint First = 200_000, Last = 265_535, LastUid = 4_294_967_293;
+        if (text is null)
+        {
+            return EffectiveUser.Id == 0 && FileView.IsPossible() ? (First, Last) : null;
+        }
+
+        if (text == "off")
+        {
+            return null;
+        }
+
+        var parts = text.Split('-');
+        return parts.Length == 2 && uint.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var first) &&
+            uint.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var last) && first > 0 && first < last && last <= LastUid
+            ? EffectiveUser.Id == 0 && FileView.IsPossible() ? (first, last) : throw Bad("VOLANT_VM_UIDS", text, "off, because only root with CAP_SYS_ADMIN can run programs as other users")
+            : throw Bad("VOLANT_VM_UIDS", text, "off, or a range of user ids such as 200000-265535");
+    }
 
     private static string[] ParseDirectories(string text)
     {

@@ -10,7 +10,6 @@ using Volant.Daemon.CloudInit;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Events;
 using Volant.Daemon.Hypervisors;
-using Volant.Daemon.Hypervisors.Qemu;
 using Volant.Daemon.Logs;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Orchestration;
@@ -156,8 +155,8 @@ internal static class DaemonHost
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
         services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
-        services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
-            options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
+        services.AddSingleton<IHypervisorLauncher>(provider => HypervisorChoice.Create(
+            options.Hypervisor, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton(_ => new PciBus("/"));
         services.AddSingleton(provider => new VfioBinder(provider.GetRequiredService<PciBus>()));
         services.AddSingleton<DevicePassthrough>();

@@ -1,4 +1,5 @@
 using System.Net;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
 
@@ -40,6 +41,25 @@ internal sealed record DaemonOptions
 
     /// <summary>"qemu", "cloud-hypervisor", a path, or null for the best that is there.</summary>
     public string? Hypervisor { get; init; }
+
+    /// <summary>Directory of the control group (version 2) that the groups of hypervisors are made in; null to limit none.</summary>
+    public string? ControlGroup { get; init; }
+
+    /// <summary>First and last of the user ids that hypervisors run as, one VM's as one; null to run them as the daemon's user.</summary>
+    public (uint First, uint Last)? VmUids { get; init; }
+
+    /// <summary>The user that the hypervisor of a VM runs as; null for the daemon's own.</summary>
+    /// <param name="vmId">The VM's number in the store: two VMs of one user would have to be as many VMs apart as there are users.</param>
+    public ProcessUser? VmUserOf(long vmId)
+    {
+        if (VmUids is not var (first, last))
+        {
+            return null;
+        }
+
+        var id = first + (uint)(vmId % (last - first + 1));
+        return new ProcessUser(id, id, []);
+    }
 
     /// <summary>Directories below which a manifest or configuration may name host files.</summary>
     public required IReadOnlyList<string> ImageDirectories { get; init; }

@@ -63,6 +63,9 @@ internal sealed class TestDaemon : IAsyncDisposable
 
     public IReadOnlyDictionary<string, string> Variables => _environment;
 
+    /// <summary>Sets a variable for the next start.</summary>
+    public void Set(string name, string value) => _environment[name] = value;
+
     /// <summary>Starts the daemon and waits until it is ready.</summary>
     public async Task StartAsync()
     {

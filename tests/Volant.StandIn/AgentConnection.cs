@@ -8,7 +8,9 @@ namespace Volant.StandIn;
 /// Source: RFC 9113 (frames), RFC 7541 (HPACK; only static entries and plain literals are written, and only plain text is looked for in
 /// what is read, because .NET's client writes paths plainly). A state that was seen before is answered when the client's wait is over.
 /// </remarks>
-internal sealed class AgentConnection(Fault fault)
+/// <param name="fault">What goes wrong.</param>
+/// <param name="linked">Whether the connection needs no opening of its own: behind vsock.</param>
+internal sealed class AgentConnection(Fault fault, bool linked = false)
 {
     private const int HeaderLength = 9;
     private const int PrefaceLength = 24;
@@ -30,7 +32,7 @@ internal sealed class AgentConnection(Fault fault)
     private readonly List<(int Stream, long Due)> _held = [];
     private byte[] _buffer = new byte[4096];
     private int _count;
-    private bool _linked;
+    private bool _linked = linked;
     private bool _greeted;
 
     /// <summary>When the next held answer is due, in milliseconds of <see cref="Environment.TickCount64"/>.</summary>

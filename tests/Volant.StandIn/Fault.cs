@@ -9,6 +9,7 @@ namespace Volant.StandIn;
 /// <c>hang-api</c>: answers no command; <c>ignore-term</c>: SIGTERM does nothing; <c>never-ready</c>: the workload is not ready;
 /// <c>mute-agent</c>: the agent never answers; <c>no-agent</c>: its port is left for somebody else to serve;
 /// <c>crash-after</c>: ends with code 9 after NUMBER ms; <c>panic-after</c>: the guest's kernel panics after NUMBER ms;
+/// <c>reset-after</c>: the guest resets itself after NUMBER ms; <c>hang-boot</c>: never answers <c>vm.boot</c>; both of Cloud Hypervisor alone;
 /// <c>deaf</c>: a shutdown is accepted and nothing happens.
 /// </param>
 /// <param name="Number">See <paramref name="Names"/>.</param>

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Volant.StandIn;
 
-/// <summary>Takes QEMU's command line and behaves like QEMU towards the daemon: one thread, one loop.</summary>
+/// <summary>Takes QEMU's command line and behaves like QEMU towards the daemon: one thread, one loop. Under another name it is a <see cref="CloudMonitor"/>.</summary>
 /// <remarks>Source of the control protocol: QEMU, docs/interop/qmp-spec.rst.</remarks>
 internal static class Program
 {
@@ -19,13 +19,19 @@ internal static class Program
 
     public static int Main(string[] arguments)
     {
+        var isQemu = Path.GetFileName(Environment.ProcessPath)!.StartsWith("qemu", StringComparison.Ordinal);
         if (arguments is ["--version"])
         {
-            LibC.Write(1, "QEMU emulator version 7.2.0 (a stand-in for tests)\n"u8);
+            LibC.Write(1, isQemu ? "QEMU emulator version 7.2.0 (a stand-in for tests)\n"u8 : "cloud-hypervisor v53.0.0\n"u8);
             return 0;
         }
 
         LibC.DieOfSegmentation();
+        if (!isQemu)
+        {
+            new CloudMonitor(arguments).Run();
+        }
+
         _fault = Fault.Parse(After(arguments, "-append"));
         if (_fault.Is("exec-fail"))
         {

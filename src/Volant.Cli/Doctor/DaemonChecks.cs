@@ -47,8 +47,8 @@ internal static class DaemonChecks
         }
 
         checks.Add(info.Hypervisors.Count > 0
-            ? new Check("launcher", CheckResult.Ok, $"It runs VMs with {string.Join(", ", info.Hypervisors)}{(info.Kvm ? " and KVM" : ", emulated")}.")
-            : new Check("launcher", CheckResult.Failed, "It found no hypervisor.", "install qemu-system-x86 on its host, or set VOLANT_HYPERVISOR for it; its log says what it looked for"));
+            ? new Check("launcher", CheckResult.Ok, $"It runs VMs with {string.Join(", ", info.Hypervisors)}{(info.HypervisorVersion is { } hypervisor ? $" {hypervisor}" : string.Empty)}{(info.Kvm ? " and KVM" : ", emulated")}.")
+            : new Check("launcher", CheckResult.Failed, info.HypervisorError ?? "It found no hypervisor.", "install qemu-system-x86 on its host, or set VOLANT_HYPERVISOR for it; its log says what it looked for"));
         return checks;
     }
 }

@@ -76,6 +76,12 @@ public sealed record SystemInfo
     /// <summary>Usable hypervisors.</summary>
     public required IReadOnlyList<string> Hypervisors { get; init; }
 
+    /// <summary>Version of the one that launches VMs; null when there is none.</summary>
+    public string? HypervisorVersion { get; init; }
+
+    /// <summary>Why no VM can be launched, and the remedy; null when they can.</summary>
+    public string? HypervisorError { get; init; }
+
     /// <summary>Whether hardware virtualisation is usable.</summary>
     public required bool Kvm { get; init; }
 

@@ -48,15 +48,15 @@ internal static class SystemEndpoints
     /// <summary>Version, addresses and abilities of the daemon.</summary>
     public static SystemInfo Describe(DaemonOptions options, IHypervisorLauncher launcher)
     {
-        HypervisorCapabilities? hypervisor;
+        HypervisorCapabilities? hypervisor = null;
+        string? error = null;
         try
         {
             hypervisor = launcher.Capabilities;
         }
-        catch (VolantException)
+        catch (VolantException e)
         {
-            // Reported as an empty list; a create says why.
-            hypervisor = null;
+            error = e.Message;
         }
 
         return new SystemInfo
@@ -67,6 +67,8 @@ internal static class SystemEndpoints
             ApiAdvertiseAddr = options.Advertise,
             HostIp = options.HostIp.ToString(),
             Hypervisors = hypervisor is null ? [] : [hypervisor.Name],
+            HypervisorVersion = hypervisor?.Version,
+            HypervisorError = error,
             Kvm = hypervisor?.Kvm ?? false,
             Features = ["actions", "artifacts", "config-history", "deployments", "events-resume", "exec", "files", "mcp", "published-ports", "restart-policies", "rolling-updates", "tunnel", "vfio"],
         };

@@ -11,6 +11,9 @@ namespace Volant.Daemon.Artifacts;
 /// </remarks>
 internal sealed class ArtifactCache
 {
+    /// <summary>Mode of an artifact: nobody changes it, and hypervisors read it as users of their own. The directory is closed to others.</summary>
+    public const UnixFileMode Published = UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
     private const int BufferSize = 1 << 20;
     private const int NoSpace = 28; // ENOSPC
 

@@ -79,7 +79,7 @@ internal sealed class ArtifactWriter : IDisposable
         {
             RandomAccess.SetLength(_file, Length);
             RandomAccess.FlushToDisk(_file);
-            File.SetUnixFileMode(_file, UnixFileMode.UserRead);
+            File.SetUnixFileMode(_file, ArtifactCache.Published);
             return _cache.Adopt(_partial, sha256, Length);
         }
         catch (IOException e) when (ArtifactCache.IsDiskFull(e))

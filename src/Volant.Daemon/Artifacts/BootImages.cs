@@ -244,7 +244,7 @@ internal sealed class BootImages(ArtifactCache cache, ArtifactDownloads download
 
             // Behind an unpacked initramfs the modules cannot take the place of a link that it has; behind a packed one the kernel may not find them.
             AppendAll(partial, modules is null ? [rest] : isRaw ? [rest, modules] : [modules, rest]);
-            File.SetUnixFileMode(partial, UnixFileMode.UserRead);
+            File.SetUnixFileMode(partial, ArtifactCache.Published);
             File.Move(partial, target, overwrite: true);
         }
         finally

@@ -6,8 +6,8 @@ namespace Volant.Daemon.Hypervisors;
 /// <param name="Name">"qemu" or "cloud-hypervisor".</param>
 /// <param name="Version">Version of the program.</param>
 /// <param name="Kvm">Whether hardware virtualisation is used; software emulation otherwise.</param>
-/// <param name="HostVsock">Whether guests are reached over the kernel's vsock.</param>
-internal sealed record HypervisorCapabilities(string Name, string Version, bool Kvm, bool HostVsock);
+/// <param name="Vsock">Whether guests are reached over vsock.</param>
+internal sealed record HypervisorCapabilities(string Name, string Version, bool Kvm, bool Vsock);
 
 /// <summary>What the store keeps of a launched hypervisor, enough to find it again after a restart of the daemon.</summary>
 /// <param name="Uid">Identity of the VM.</param>

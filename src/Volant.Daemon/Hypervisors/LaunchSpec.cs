@@ -1,3 +1,8 @@
+using System.Text;
+using Volant.Contracts.Api;
+using Volant.Contracts.Boot;
+using Volant.Linux.Processes;
+
 namespace Volant.Daemon.Hypervisors;
 
 /// <summary>Everything a launcher needs, complete and immutable: what is not in it, a launcher cannot know.</summary>
@@ -27,14 +32,78 @@ internal sealed record LaunchSpec
     /// <summary>Ethernet interface, if any.</summary>
     public NicSpec? Nic { get; init; }
 
-    /// <summary>Vsock context id when the host has vsock; null for the virtio-serial link.</summary>
+    /// <summary>Vsock context id when guests are reached over vsock; null for the virtio-serial link.</summary>
     public long? VsockCid { get; init; }
 
     /// <summary>PCI devices to pass through, as addresses.</summary>
     public IReadOnlyList<string> PciDevices { get; init; } = [];
 
+    /// <summary>Whose rights the hypervisor has; the daemon's own when null.</summary>
+    public ProcessUser? User { get; init; }
+
+    /// <summary>Directory of the control group that the hypervisor is put into; null for that of the daemon.</summary>
+    public string? ControlGroup { get; init; }
+
     /// <summary>Where the sockets and logs of this VM lie.</summary>
     public required VmPaths Paths { get; init; }
+
+    /// <summary>The kernel arguments, and in front of them what the machine needs: they may end in "-- arguments for init".</summary>
+    /// <exception cref="VolantException"><c>unsupported</c>: longer than kernels read; <c>invalid_request</c>: a control character or an open quote.</exception>
+    public string KernelCommandLine(string? machine)
+    {
+        var line = new KernelCommandLine();
+        try
+        {
+            line.AddRaw(machine).AddRaw(KernelArguments);
+        }
+        catch (FormatException e)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, e.Message, e);
+        }
+
+        return line.ByteCount <= Contracts.Boot.KernelCommandLine.MaxBytes
+            ? line.ToString()
+            : throw new VolantException(
+                ErrorCodes.Unsupported,
+                $"The kernel command line has {line.ByteCount} bytes; kernels read at most {Contracts.Boot.KernelCommandLine.MaxBytes}. " +
+                "Shorten the kernel arguments or the manifest.");
+    }
+
+    /// <summary>Makes sure of what every hypervisor wants.</summary>
+    /// <exception cref="VolantException"><c>unsupported</c> or <c>invalid_request</c>: a value breaks a limit; the message names it.</exception>
+    public void Check()
+    {
+        foreach (var disk in Disks)
+        {
+            if (new[] { disk.Format, disk.Backing?.Format ?? DiskSpec.Raw }.FirstOrDefault(format => format is not (DiskSpec.Raw or DiskSpec.Qcow2)) is { } format)
+            {
+                throw new VolantException(ErrorCodes.Unsupported, $"The disk '{disk.Path}' has the format '{format}'; use raw or qcow2.");
+            }
+
+            if (Encoding.UTF8.GetByteCount(disk.Serial) > DiskSpec.MaxSerial)
+            {
+                throw new VolantException(ErrorCodes.Unsupported, $"The disk serial '{disk.Serial}' is longer than {DiskSpec.MaxSerial} bytes; shorten it.");
+            }
+        }
+
+        foreach (var socket in Paths.Sockets)
+        {
+            if (Encoding.UTF8.GetByteCount(socket) > VmPaths.MaxSocketPath)
+            {
+                throw new VolantException(
+                    ErrorCodes.Unsupported,
+                    $"The socket path '{socket}' has {Encoding.UTF8.GetByteCount(socket)} bytes; the kernel allows {VmPaths.MaxSocketPath}. " +
+                    "Set VOLANT_RUNTIME_DIR to a shorter directory.");
+            }
+        }
+
+        var values = Disks.SelectMany(disk => new[] { disk.Path, disk.Backing?.Path, disk.Serial }).Concat(PciDevices)
+            .Concat([Kernel, Initramfs, Nic?.Tap, Nic?.Mac, Paths.Directory, Paths.LogDirectory]);
+        if (values.FirstOrDefault(value => value?.Contains('\0', StringComparison.Ordinal) is true) is { } bad)
+        {
+            throw new VolantException(ErrorCodes.InvalidRequest, $"'{bad.Replace("\0", "\\0", StringComparison.Ordinal)}' holds a NUL character.");
+        }
+    }
 }
 
 /// <summary>A disk of a VM.</summary>
@@ -43,7 +112,17 @@ internal sealed record LaunchSpec
 /// <param name="ReadOnly">Whether the guest may only read it.</param>
 /// <param name="Serial">Serial number that identifies it in the guest, at most 20 characters.</param>
 /// <param name="Backing">The image that it is an overlay of; null when it stands for itself.</param>
-internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, string Serial, DiskBacking? Backing = null);
+internal sealed record DiskSpec(string Path, string Format, bool ReadOnly, string Serial, DiskBacking? Backing = null)
+{
+    /// <summary>The format without any structure.</summary>
+    public const string Raw = "raw";
+
+    /// <summary>QEMU's copy-on-write format.</summary>
+    public const string Qcow2 = "qcow2";
+
+    /// <summary>Longest serial number in bytes (virtio 1.2, 5.2.6.1).</summary>
+    public const int MaxSerial = 20;
+}
 
 /// <summary>The image below an overlay; only read. What the overlay's own header says of it is not used.</summary>
 /// <param name="Path">Image file on the host.</param>
@@ -72,11 +151,17 @@ internal sealed record VmPaths(string Directory, string LogDirectory)
     /// <summary>Host end of the guest channel: virtio-serial port, or Cloud Hypervisor's vsock.</summary>
     public string AgentSocket => Path.Combine(Directory, "agent.sock");
 
-    /// <summary>All three.</summary>
-    public IEnumerable<string> Sockets => [ControlSocket, SerialSocket, AgentSocket];
+    /// <summary>Serial console as the hypervisor serves it, where the daemon stands between it and <see cref="SerialSocket"/>.</summary>
+    public string HypervisorSerialSocket => Path.Combine(Directory, "uart.sock");
+
+    /// <summary>All of them.</summary>
+    public IEnumerable<string> Sockets => [ControlSocket, SerialSocket, AgentSocket, HypervisorSerialSocket];
 
     /// <summary>Initramfs of this VM alone, when its manifest travels inside it (mode 0600).</summary>
     public string Initramfs => Path.Combine(Directory, "initramfs");
+
+    /// <summary>What the hypervisor says happened, where it writes that to a file.</summary>
+    public string EventLog => Path.Combine(Directory, "events.json");
 
     /// <summary>All that the guest wrote to its serial console, appended across restarts.</summary>
     public string ConsoleLog => Path.Combine(LogDirectory, "console.log");

@@ -6,12 +6,28 @@ namespace Volant.Daemon.Hypervisors;
 /// <param name="Reason">What the hypervisor said last: <c>guest-shutdown</c>, <c>guest-panic</c>, <c>host-signal</c>; null when it said nothing.</param>
 internal sealed record HypervisorExit(int? Code, int? Signal, string? Reason);
 
+/// <summary>How a hypervisor leads to the agent of its guest.</summary>
+internal enum AgentLink
+{
+    /// <summary>A virtio-serial port behind <see cref="VmPaths.AgentSocket"/>.</summary>
+    SerialPort,
+
+    /// <summary>The kernel's vsock.</summary>
+    Vsock,
+
+    /// <summary>Vsock behind <see cref="VmPaths.AgentSocket"/>.</summary>
+    VsockSocket,
+}
+
 /// <summary>A live hypervisor process and its controls.</summary>
 /// <remarks>Safe for concurrent use. Disposing it lets go of the process; it never ends it.</remarks>
 internal abstract class VmProcess : IAsyncDisposable
 {
     /// <summary>What the store keeps of it.</summary>
     public abstract VmHandle Handle { get; }
+
+    /// <summary>How the agent is reached.</summary>
+    public abstract AgentLink AgentLink { get; }
 
     /// <summary>Completes when the process has ended and was reaped; never faults.</summary>
     public abstract Task<HypervisorExit> Exited { get; }

@@ -8,9 +8,12 @@ namespace Volant.Daemon.Networking;
 internal interface IHostNetwork
 {
     /// <summary>Makes the VM's tap, connects it and sets it up; keeps one that is there. Leaves nothing behind when it fails.</summary>
+    /// <param name="uid">Identity of the VM.</param>
+    /// <param name="owner">User who may open the tap without CAP_NET_ADMIN; null for nobody.</param>
+    /// <param name="cancellationToken">Gives up before anything was made.</param>
     /// <returns>Name of the tap, <see cref="LinuxBridgeNetwork.TapNameFor"/> of <paramref name="uid"/>.</returns>
     /// <exception cref="VolantException"><c>network_unavailable</c>: the message names the cause and the remedy.</exception>
-    Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken);
+    Task<string> AttachAsync(Guid uid, uint? owner, CancellationToken cancellationToken);
 
     /// <summary>Deletes a tap; does nothing when there is none. Takes about 20 ms. Once begun it is not cancelled.</summary>
     /// <exception cref="ArgumentException">Not the name of a VM's tap.</exception>

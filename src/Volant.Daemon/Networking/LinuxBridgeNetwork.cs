@@ -55,7 +55,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     public Task EnsureBridgeAsync(CancellationToken cancellationToken) => RunAsync(_changes, EnsureBridge, cancellationToken);
 
     /// <inheritdoc/>
-    public Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(uid), cancellationToken);
+    public Task<string> AttachAsync(Guid uid, uint? owner, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(uid, owner), cancellationToken);
 
     /// <inheritdoc/>
     public Task DetachAsync(string tap, CancellationToken cancellationToken)
@@ -83,14 +83,14 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         return EnsureBridge(netlink);
     });
 
-    internal string Attach(Guid uid)
+    internal string Attach(Guid uid, uint? owner = null)
     {
         var name = TapNameFor(uid);
         return Explain($"Attaching tap '{name}' to bridge '{_bridge}'", () =>
         {
             using var netlink = Netlink.Open();
             var bridge = EnsureBridge(netlink);
-            var created = TapDevice.Create(name);
+            var created = TapDevice.Create(name, owner);
             try
             {
                 Connect(netlink, name, MacAddress.ForTap(uid), bridge);

@@ -44,8 +44,10 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             KernelArguments = string.Empty,
             Disks = disks,
             Nic = nic,
-            VsockCid = launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null,
+            VsockCid = launcher.Capabilities.Vsock ? vm.Vm.VsockCid : null,
             PciDevices = plan.Devices,
+            ControlGroup = HostResources.GroupOf(options, vm.Vm.Uid),
+            User = options.VmUserOf(vm.Id),
             Paths = paths,
         };
         // The documents may hold secrets, and travel in the seed.
@@ -129,9 +131,10 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             return (await images.StageAsync(new BootMedia { Url = kernel }, cancellationToken)).Path;
         }
 
-        return File.Exists(options.KernelVmlinux) ? options.KernelVmlinux
-            : File.Exists(options.KernelBzImage) ? options.KernelBzImage
-            : throw new VolantException(
+        // Hypervisor guests without a disk get the kernel that starts fastest; the other one is the distribution's, with drivers for every file system.
+        string[] kernels = plan.Rootfs is null ? [options.KernelVmlinux, options.KernelBzImage] : [options.KernelBzImage, options.KernelVmlinux];
+        return kernels.FirstOrDefault(File.Exists)
+            ?? throw new VolantException(
                 ErrorCodes.HypervisorUnavailable,
                 $"There is no guest kernel at '{options.KernelBzImage}' or '{options.KernelVmlinux}'; run scripts/kernel.sh, or set VOLANT_KERNEL_BZIMAGE.");
     }

@@ -22,6 +22,9 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     /// <summary>What listens on the host for the VM; its leases in the store live as long as the VM.</summary>
     public const string Ports = "ports";
 
+    /// <summary>The control group of the hypervisor.</summary>
+    public const string Group = "group";
+
     /// <summary>The PCI devices that are bound to vfio-pci; its name lists them.</summary>
     public const string Devices = "devices";
 
@@ -38,13 +41,19 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     public const string Disks = "disks";
 
     /// <summary>Order of release: the hypervisor must be gone before anything that it uses.</summary>
-    private static readonly string[] ReleaseOrder = [Ports, Process, Devices, Volumes, Tap, Directory, Logs, Disks];
+    private static readonly string[] ReleaseOrder = [Ports, Process, Group, Devices, Volumes, Tap, Directory, Logs, Disks];
 
     /// <summary>What the end of a run leaves alone, because it belongs to the VM and not to the run.</summary>
     private static readonly string[] Lasting = [Logs, Disks];
 
     /// <summary>The files of a VM.</summary>
     public VmPaths PathsOf(Guid uid) => new(Path.Combine(options.RuntimeDirectory, uid.ToString("D")), LogsOf(uid));
+
+    /// <summary>Where a VM's control group is; null when none are used.</summary>
+    public static string? GroupOf(DaemonOptions options, Guid uid) => options.ControlGroup is { } parent ? Path.Combine(parent, uid.ToString("D")) : null;
+
+    /// <summary>Whether a process of the VM's control group was ended because its memory was used up.</summary>
+    public bool RanOutOfMemory(Guid uid) => GroupOf(options, uid) is { } group && ResourceGroup.RanOutOfMemory(group);
 
     /// <summary>Where a VM's own disks lie.</summary>
     public string DisksOf(Guid uid) => Path.Combine(options.DiskDirectory, uid.ToString("D"));
@@ -64,6 +73,11 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         if (plan.NetworkMode != NetworkModes.Vsock)
         {
             needed.Add(new HostResource(Tap, LinuxBridgeNetwork.TapNameFor(uid)));
+        }
+
+        if (GroupOf(options, uid) is { } group)
+        {
+            needed.Add(new HostResource(Group, group));
         }
 
         if (leased.Count > 0)
@@ -111,8 +125,14 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
             System.IO.Directory.CreateDirectory(DisksOf(vm.Vm.Uid), OwnerOnly);
         }
 
+        if (GroupOf(options, vm.Vm.Uid) is { } group)
+        {
+            ResourceGroup.Prepare(options.ControlGroup!);
+            System.IO.Directory.CreateDirectory(group);
+        }
+
         ports.OpenVm(vm);
-        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, options.VmUserOf(vm.Id)?.Uid, cancellationToken), vm.Vm.MacAddress);
         if (plan.Devices.Count > 0)
         {
             await devices.AcquireAsync(vm.Id);
@@ -153,6 +173,9 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
                 break;
             case Process:
                 await ProveDeadAsync(store.FindVm(vm.Id)?.Process ?? vm.Process);
+                break;
+            case Group:
+                await ResourceGroup.RemoveAsync(resource.Name);
                 break;
             case Devices:
                 await devices.ReleaseAsync(vm.Id);

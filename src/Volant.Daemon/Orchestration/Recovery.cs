@@ -175,6 +175,12 @@ internal sealed partial class Recovery(
                 Directory.Delete(directory.Path, recursive: true);
             }
 
+            foreach (var group in observed.Groups.Where(seen => !uids.Contains(seen.Uid)))
+            {
+                CountOrphan("group", group.Path);
+                await ResourceGroup.RemoveAsync(group.Path);
+            }
+
             foreach (var owner in known.Select(vm => owners.Find(vm.Name)).OfType<VmOwner>())
             {
                 await SettleAsync(owner, observed);
@@ -213,17 +219,21 @@ internal sealed partial class Recovery(
     private async Task<Observation> ObserveAsync() => new(
         launcher.Discover(options.RuntimeDirectory),
         await network.ListAsync(),
-        [.. from root in new[] { options.RuntimeDirectory, options.LogDirectory }
-            where Directory.Exists(root)
-            from path in Directory.EnumerateDirectories(root)
-            let uid = Guid.TryParseExact(Path.GetFileName(path), "D", out var parsed) ? parsed : (Guid?)null
-            where uid is not null
-            select (uid.Value, path)]);
+        [.. DirectoriesIn(options.RuntimeDirectory), .. DirectoriesIn(options.LogDirectory)],
+        [.. DirectoriesIn(options.ControlGroup)]);
+
+    /// <summary>The directories that are named after VMs.</summary>
+    private static IEnumerable<(Guid Uid, string Path)> DirectoriesIn(string? root) =>
+        from path in Directory.Exists(root) ? Directory.EnumerateDirectories(root) : []
+        let uid = Guid.TryParseExact(Path.GetFileName(path), "D", out var parsed) ? parsed : (Guid?)null
+        where uid is not null
+        select (uid.Value, path);
 
     private sealed record Observation(
         IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Processes,
         IReadOnlyList<string> Taps,
-        IReadOnlyList<(Guid Uid, string Path)> Directories)
+        IReadOnlyList<(Guid Uid, string Path)> Directories,
+        IReadOnlyList<(Guid Uid, string Path)> Groups)
     {
         private readonly Dictionary<Guid, ProcessIdentity> _byUid = Processes.GroupBy(seen => seen.Uid).ToDictionary(group => group.Key, group => group.First().Process);
 

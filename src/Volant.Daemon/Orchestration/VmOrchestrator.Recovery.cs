@@ -64,7 +64,7 @@ internal sealed partial class VmOrchestrator
             vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
         }
 
-        var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, launcher.Capabilities.HostVsock ? vm.Vm.VsockCid : null), launchedAt: 0);
+        var run = supervisor.Watch(owner, vm, process, EndpointOf(vm, process), launchedAt: 0);
         resources.Reopen(vm);
         LogAdopted(vm.Name, process.Handle.Process.Pid);
         if (vm.Vm.Status == VmStatus.Stopping)

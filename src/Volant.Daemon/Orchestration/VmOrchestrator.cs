@@ -342,7 +342,7 @@ internal sealed partial class VmOrchestrator(
         var process = await launcher.LaunchAsync(spec, RecordAsync, CancellationToken.None);
         Instruments.RecordBoot(clock, launched, "launch");
         vm = await store.SetStatusAsync(vm.Id, VmStatus.Running, desired: null, CancellationToken.None);
-        supervisor.Watch(owner, vm, process, EndpointOf(vm, spec.VsockCid), launched);
+        supervisor.Watch(owner, vm, process, EndpointOf(vm, process), launched);
         return vm;
 
         Task RecordAsync(VmHandle handle)
@@ -392,9 +392,12 @@ internal sealed partial class VmOrchestrator(
         LogDeleted(vm.Name);
     }
 
-    private GuestEndpoint EndpointOf(VmRecord vm, long? vsockCid) => vsockCid is { } cid
-        ? new GuestEndpoint.Vsock((uint)cid, GuestLink.VsockPort)
-        : new GuestEndpoint.SerialPort(resources.PathsOf(vm.Vm.Uid).AgentSocket, vm.LinkKey);
+    private static GuestEndpoint EndpointOf(VmRecord vm, VmProcess process) => process.AgentLink switch
+    {
+        AgentLink.Vsock => new GuestEndpoint.Vsock(vm.Vm.VsockCid, GuestLink.VsockPort),
+        AgentLink.VsockSocket => new GuestEndpoint.HybridVsock(process.Handle.Paths.AgentSocket, GuestLink.VsockPort),
+        _ => new GuestEndpoint.SerialPort(process.Handle.Paths.AgentSocket, vm.LinkKey),
+    };
 
     /// <summary>Runs an operation as the owner's only one, to its end, whether or not the caller still waits.</summary>
     /// <param name="operation">What it is called.</param>

@@ -55,7 +55,9 @@ internal sealed partial class VmSupervisor(
         await (run.Log?.DrainAsync() ?? Task.CompletedTask);
         await run.DisposeAsync();
         var vm = store.FindVm(owner.Id)!;
-        var (status, reason) = FindBootFailure(run, vm, exit) is { } failure ? (VmStatus.Crashed, $"the guest could not boot: {failure}") : Judge(run, exit);
+        var (status, reason) = FindBootFailure(run, vm, exit) is { } failure ? (VmStatus.Crashed, $"the guest could not boot: {failure}")
+            : run.StopAskedBy is null && resources.RanOutOfMemory(vm.Vm.Uid) ? (VmStatus.Crashed, "the hypervisor used up the memory that its control group allows")
+            : Judge(run, exit);
         var ended = new VmExit { Code = exit.Code, Signal = exit.Signal, At = clock.GetUtcNow(), Reason = reason, AskedBy = run.StopAskedBy };
         var ran = run.LaunchedAt != 0 ? clock.GetElapsedTime(run.LaunchedAt) : vm.Vm.StartedAt is { } at ? ended.At - at : TimeSpan.Zero;
         var record = await SettleAsync(vm, status, ended, ran);

@@ -12,6 +12,9 @@ internal sealed class VolumeKeeper(VolantStore store, DaemonOptions options)
     private const long Mebibyte = 1 << 20;
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    // The hypervisors of VMs that only read it are other users; the directory is closed to everybody else.
+    private const UnixFileMode Shared = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
     /// <summary>Creates a volume.</summary>
     /// <exception cref="VolantException"><c>invalid_request</c>, <c>volume_exists</c> or <c>disk_full</c>; nothing is left.</exception>
     public async Task<Volume> CreateAsync(CreateVolumeRequest request, CancellationToken cancellationToken)
@@ -24,7 +27,7 @@ internal sealed class VolumeKeeper(VolantStore store, DaemonOptions options)
             Directory.CreateDirectory(options.VolumeDirectory, OwnerOnly | UnixFileMode.UserExecute);
             using (var file = File.OpenHandle(PathOf(uid), FileMode.CreateNew, FileAccess.Write))
             {
-                File.SetUnixFileMode(file, OwnerOnly);
+                File.SetUnixFileMode(file, Shared);
                 RandomAccess.SetLength(file, request.SizeMb.Value * Mebibyte);
                 RandomAccess.FlushToDisk(file);
             }

@@ -46,7 +46,7 @@ public sealed partial class DownloadTests : IDisposable
         var again = await _downloads.FetchAsync(server.Url, Sum1, Cancel);
 
         Assert.Equal(File1, await File.ReadAllBytesAsync(media.Path, Cancel));
-        Assert.Equal(UnixFileMode.UserRead, File.GetUnixFileMode(media.Path));
+        Assert.Equal(ArtifactCache.Published, File.GetUnixFileMode(media.Path));
         Assert.Equal((media, 1), (again, server.Requests.Count));
     }
 

@@ -209,7 +209,7 @@ internal sealed class FakeNetwork : IHostNetwork
     /// <summary>Calls that wait now.</summary>
     public int Waiting => Volatile.Read(ref _waiting);
 
-    public async Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
+    public async Task<string> AttachAsync(Guid uid, uint? owner, CancellationToken cancellationToken)
     {
         if (Failure is { } failure)
         {
@@ -296,7 +296,7 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
 
     public IReadOnlyList<ProcessIdentity> Alive => [.. _launched.Values.Where(process => process.IsAlive())];
 
-    public HypervisorCapabilities Capabilities { get; } = new("qemu", "7.2", Kvm: false, HostVsock: false);
+    public HypervisorCapabilities Capabilities { get; } = new("qemu", "7.2", Kvm: false, Vsock: false);
 
     public string KernelCommandLine(LaunchSpec spec) => spec.KernelArguments;
 
@@ -391,6 +391,8 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
         }
 
         public override VmHandle Handle { get; }
+
+        public override AgentLink AgentLink => AgentLink.SerialPort;
 
         public override Task<HypervisorExit> Exited { get; }
 

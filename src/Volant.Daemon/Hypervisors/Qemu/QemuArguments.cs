@@ -18,6 +18,9 @@ internal static class QemuArguments
     /// <summary>Id of the control socket's character device.</summary>
     internal const string ControlDevice = "qmp0";
 
+    /// <summary>How the argument of the vsock device begins.</summary>
+    internal const string VsockDevice = "vhost-vsock-";
+
     /// <summary>Virtio-MMIO slots of <c>microvm</c> with two I/O APICs, which it has with ACPI.</summary>
     private const int MmioSlots = 24;
 
@@ -26,8 +29,6 @@ internal static class QemuArguments
 
     /// <summary>The kernel takes the TSC's frequency from here instead of measuring it, see <see cref="KernelCommandLine"/>.</summary>
     private const string TscKey = "tsc_early_khz";
-
-    private const int MaxSerial = 20;
 
     /// <summary>The whole command line, the program first.</summary>
     /// <exception cref="VolantException"><c>unsupported</c> or <c>invalid_request</c>: the specification breaks a limit of QEMU.</exception>
@@ -99,31 +100,8 @@ internal static class QemuArguments
     /// Never under KVM, which has its own clock. Source: Linux, Documentation/admin-guide/kernel-parameters.txt.
     /// </remarks>
     /// <exception cref="VolantException"><c>unsupported</c>: longer than kernels read; <c>invalid_request</c>: a control character or an open quote.</exception>
-    public static string KernelCommandLine(LaunchSpec spec, QemuHost host)
-    {
-        var line = new KernelCommandLine();
-        try
-        {
-            line.AddRaw(spec.KernelArguments);
-            if (host is { Kvm: false, TscKhz: { } khz })
-            {
-                // In front: the line may end in "-- arguments for init".
-                var tsc = string.Create(CultureInfo.InvariantCulture, $"{TscKey}={khz} tsc=reliable");
-                line = new KernelCommandLine().AddRaw(tsc).AddRaw(spec.KernelArguments);
-            }
-        }
-        catch (FormatException e)
-        {
-            throw new VolantException(ErrorCodes.InvalidRequest, e.Message, e);
-        }
-
-        return line.ByteCount <= Contracts.Boot.KernelCommandLine.MaxBytes
-            ? line.ToString()
-            : throw new VolantException(
-                ErrorCodes.Unsupported,
-                $"The kernel command line has {line.ByteCount} bytes; kernels read at most {Contracts.Boot.KernelCommandLine.MaxBytes}. " +
-                "Shorten the kernel arguments or the manifest.");
-    }
+    public static string KernelCommandLine(LaunchSpec spec, QemuHost host) =>
+        spec.KernelCommandLine(host is { Kvm: false, TscKhz: { } khz } ? string.Create(CultureInfo.InvariantCulture, $"{TscKey}={khz} tsc=reliable") : null);
 
     private static bool NeedsQ35(LaunchSpec spec) => spec.PciDevices.Count > 0 || VirtioDevices(spec) > MmioSlots;
 
@@ -141,36 +119,7 @@ internal static class QemuArguments
                 $"{spec.Disks.Count} disks and {spec.PciDevices.Count} PCI devices need {slots} slots; QEMU's q35 machine has {RootBusSlots}. Use fewer.");
         }
 
-        foreach (var disk in spec.Disks)
-        {
-            if (new[] { disk.Format, disk.Backing?.Format ?? "raw" }.FirstOrDefault(format => format is not ("raw" or "qcow2")) is { } format)
-            {
-                throw new VolantException(ErrorCodes.Unsupported, $"The disk '{disk.Path}' has the format '{format}'; use raw or qcow2.");
-            }
-
-            if (Encoding.UTF8.GetByteCount(disk.Serial) > MaxSerial)
-            {
-                throw new VolantException(ErrorCodes.Unsupported, $"The disk serial '{disk.Serial}' is longer than {MaxSerial} bytes; shorten it.");
-            }
-        }
-
-        foreach (var socket in spec.Paths.Sockets)
-        {
-            if (Encoding.UTF8.GetByteCount(socket) > VmPaths.MaxSocketPath)
-            {
-                throw new VolantException(
-                    ErrorCodes.Unsupported,
-                    $"The socket path '{socket}' has {Encoding.UTF8.GetByteCount(socket)} bytes; the kernel allows {VmPaths.MaxSocketPath}. " +
-                    "Set VOLANT_RUNTIME_DIR to a shorter directory.");
-            }
-        }
-
-        var values = spec.Disks.SelectMany(disk => new[] { disk.Path, disk.Backing?.Path, disk.Serial }).Concat(spec.PciDevices)
-            .Concat([spec.Kernel, spec.Initramfs, spec.Nic?.Tap, spec.Nic?.Mac, spec.Paths.Directory, spec.Paths.LogDirectory]);
-        if (values.FirstOrDefault(value => value?.Contains('\0', StringComparison.Ordinal) is true) is { } bad)
-        {
-            throw new VolantException(ErrorCodes.InvalidRequest, $"'{bad.Replace("\0", "\\0", StringComparison.Ordinal)}' holds a NUL character.");
-        }
+        spec.Check();
     }
 
     private static void AddBoot(List<string> arguments, LaunchSpec spec, QemuHost host)
@@ -188,7 +137,7 @@ internal static class QemuArguments
     {
         if (spec.VsockCid is { } cid)
         {
-            arguments.AddRange(["-device", string.Create(CultureInfo.InvariantCulture, $"vhost-vsock-{bus},guest-cid={cid}")]);
+            arguments.AddRange(["-device", string.Create(CultureInfo.InvariantCulture, $"{VsockDevice}{bus},guest-cid={cid}")]);
             return;
         }
 

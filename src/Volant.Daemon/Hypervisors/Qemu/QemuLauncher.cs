@@ -1,8 +1,5 @@
-using System.ComponentModel;
 using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
-using System.Text;
-using Volant.Contracts.Api;
 using Volant.Linux.IO;
 using Volant.Linux.Processes;
 
@@ -14,7 +11,8 @@ namespace Volant.Daemon.Hypervisors.Qemu;
 /// <param name="logger">Told about the processes.</param>
 internal sealed partial class QemuLauncher(string? program, TimeProvider clock, ILogger<QemuLauncher> logger) : IHypervisorLauncher
 {
-    private const int MaxLogTail = 2048;
+    /// <summary>What QEMU keeps of translated code is up to 1 GiB (QEMU, accel/tcg/region.c); the rest is its other memory.</summary>
+    private const int EmulationOverheadMib = 1280;
 
     // Some 60 ms on an idle host; the rest is for hosts with far more VMs than processors.
     private static readonly TimeSpan GreetingLimit = TimeSpan.FromSeconds(30);
@@ -39,47 +37,26 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     {
         cancellationToken.ThrowIfCancellationRequested();
         var arguments = QemuArguments.Build(spec, _host.Value);
-        BootFiles.CheckKernel(spec.Kernel);
-        if (spec.Initramfs is { } initramfs)
-        {
-            BootFiles.CheckInitramfs(initramfs);
-        }
-
-        RemoveSockets(spec.Paths);
-        var logStart = LengthOf(spec.Paths.HypervisorLog);
-        var pid = Spawn(spec, arguments);
-
-        // Our child: its id cannot change hands before it was waited for.
-        if (ProcessIdentity.Find(pid) is not { } identity || PidFd.TryOpen(identity) is not { } descriptor)
-        {
-            // The first thread is dead, others may be about to: until they are, there is no exit status, and the zombie would stay.
-            ProcessWait.Peek(pid);
-            var exit = ProcessWait.Reap(pid);
-            throw Failed(spec, new HypervisorExit(exit?.ExitCode, exit?.Signal, null), logStart);
-        }
-
-        var process = new QemuProcess(new VmHandle(spec.Uid, identity, spec.Paths), descriptor, null, clock, logger);
+        var attempt = new LaunchAttempt(spec, _host.Value.Kvm ? 0 : EmulationOverheadMib);
+        var (handle, descriptor) = attempt.Spawn(arguments);
+        var process = new QemuProcess(handle, descriptor, null, QemuIdentity.LinkOf(arguments), clock, logger);
         try
         {
-            await started(process.Handle);
+            await started(handle);
             await process.WaitForControlAsync(GreetingLimit, cancellationToken);
-            LogLaunched(spec.Uid, pid);
+            LogLaunched(spec.Uid, handle.Process.Pid);
             return process;
         }
         catch (Exception e)
         {
             await process.KillNowAsync();
             await process.DisposeAsync();
-            RemoveSockets(spec.Paths);
+            attempt.RemoveSockets();
             throw e switch
             {
                 // The only way to lose the connection before it was there: the process had ended by itself.
-                QmpException => Failed(spec, await process.Exited, logStart),
-                TimeoutException => new VolantException(
-                    ErrorCodes.HypervisorUnavailable,
-                    $"The hypervisor of VM {spec.Uid} did not answer on its control socket within {GreetingLimit.TotalSeconds:F0} s; " +
-                    "the host is overloaded or the hypervisor hangs." + Tail(spec.Paths.HypervisorLog, logStart),
-                    e),
+                QmpException => attempt.Failed(await process.Exited),
+                TimeoutException => attempt.Silent(GreetingLimit, e),
                 _ => e,
             };
         }
@@ -100,7 +77,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
             return null;
         }
 
-        if (!QemuIdentity.Matches(handle))
+        if (!QemuIdentity.Processes.Matches(handle))
         {
             descriptor.Dispose();
             LogNotOurs(handle.Uid, handle.Process.Pid);
@@ -114,7 +91,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
             return null;
         }
 
-        var process = new QemuProcess(handle, descriptor, control, clock, logger);
+        var process = new QemuProcess(handle, descriptor, control, QemuIdentity.LinkOf(ProcessIdentity.CommandLine(handle.Process.Pid)), clock, logger);
         try
         {
             await process.WaitForControlAsync(AdoptionLimit, cancellationToken);
@@ -133,27 +110,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) => QemuIdentity.FindBelow(runtimeDirectory);
-
-    private static int Spawn(LaunchSpec spec, IReadOnlyList<string> arguments)
-    {
-        try
-        {
-            return ProcessSpawner.Spawn(new SpawnRequest
-            {
-                Arguments = arguments,
-                WorkingDirectory = spec.Paths.Directory,
-                OutputFile = spec.Paths.HypervisorLog,
-            });
-        }
-        catch (Win32Exception e)
-        {
-            throw new VolantException(
-                ErrorCodes.HypervisorUnavailable,
-                $"The hypervisor '{arguments[0]}' could not be started in '{spec.Paths.Directory}': {e.Message}",
-                e);
-        }
-    }
+    public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> Discover(string runtimeDirectory) => QemuIdentity.Processes.FindBelow(runtimeDirectory);
 
     /// <summary>Connects to the control socket without waiting; false when another process serves it.</summary>
     /// <param name="handle">The VM.</param>
@@ -181,50 +138,6 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
         }
 
         return true;
-    }
-
-    private static VolantException Failed(LaunchSpec spec, HypervisorExit exit, long logStart)
-    {
-        var how = exit switch
-        {
-            { Signal: { } signal } => $"signal {signal} ended it",
-            { Code: { } code } => $"it exited with code {code}",
-            _ => "it ended",
-        };
-        return new VolantException(
-            ErrorCodes.HypervisorUnavailable,
-            $"The hypervisor of VM {spec.Uid} did not start: {how}.{Tail(spec.Paths.HypervisorLog, logStart)}");
-    }
-
-    /// <summary>The last lines that this launch wrote to the log, as one line of printable text; empty when there are none.</summary>
-    private static string Tail(string path, long start)
-    {
-        try
-        {
-            using var log = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            var from = Math.Max(start, RandomAccess.GetLength(log) - MaxLogTail);
-            var buffer = new byte[MaxLogTail];
-            var text = new StringBuilder(Encoding.UTF8.GetString(buffer, 0, RandomAccess.Read(log, buffer, from)).Trim());
-            for (var i = 0; i < text.Length; i++)
-            {
-                text[i] = char.IsControl(text[i]) ? ' ' : text[i];
-            }
-
-            return text.Length == 0 ? string.Empty : $" It said: {text}";
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return string.Empty;
-        }
-    }
-
-    private static long LengthOf(string path) => new FileInfo(path) is { Exists: true } file ? file.Length : 0;
-
-    private static void RemoveSockets(VmPaths paths)
-    {
-        File.Delete(paths.ControlSocket);
-        File.Delete(paths.SerialSocket);
-        File.Delete(paths.AgentSocket);
     }
 
     [LoggerMessage(2010, LogLevel.Information, "Launched VM {Vm}, hypervisor process {ProcessId}.")]

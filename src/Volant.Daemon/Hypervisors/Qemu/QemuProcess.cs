@@ -16,13 +16,11 @@ internal sealed partial class QemuProcess : VmProcess
     private const int MaxReason = 32;
 
     private static readonly TimeSpan CommandLimit = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan TerminateGrace = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LastEventsLimit = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
 
-    [SuppressMessage("Usage", "CA2213", Justification = "The process is watched to its end, also after disposal; then it is disposed.")]
-    private readonly PidFd _process;
+    private readonly HypervisorProcess _process;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
     private readonly Lock _gate = new();
@@ -34,18 +32,19 @@ internal sealed partial class QemuProcess : VmProcess
     private TaskCompletionSource<QmpClient> _client = NewClientSource();
     private QmpClient? _published;
     private volatile string? _reason;
-    private bool _gone;
 
     /// <summary>Takes over a process.</summary>
     /// <param name="handle">Its identity and files.</param>
     /// <param name="process">Its descriptor, owned from now on.</param>
     /// <param name="control">A connection to its control socket, if there is one already; owned from now on.</param>
+    /// <param name="link">How the agent is reached.</param>
     /// <param name="clock">Measures the limits.</param>
     /// <param name="logger">Told when the control connection broke.</param>
-    public QemuProcess(VmHandle handle, PidFd process, Stream? control, TimeProvider clock, ILogger logger)
+    public QemuProcess(VmHandle handle, PidFd process, Stream? control, AgentLink link, TimeProvider clock, ILogger logger)
     {
         Handle = handle;
-        _process = process;
+        AgentLink = link;
+        _process = new HypervisorProcess(process, clock);
         _clock = clock;
         _logger = logger;
         _control = KeepControlAsync(control);
@@ -54,6 +53,9 @@ internal sealed partial class QemuProcess : VmProcess
 
     /// <inheritdoc/>
     public override VmHandle Handle { get; }
+
+    /// <inheritdoc/>
+    public override AgentLink AgentLink { get; }
 
     /// <inheritdoc/>
     public override Task<HypervisorExit> Exited => _exited;
@@ -80,18 +82,14 @@ internal sealed partial class QemuProcess : VmProcess
     /// <inheritdoc/>
     public override async Task KillAsync()
     {
-        if (Signal(UnixSignal.Terminate))
-        {
-            await WaitAtMostAsync(_exited, TerminateGrace);
-        }
-
-        await KillNowAsync();
+        await _process.EndAsync();
+        await _exited;
     }
 
     /// <summary>Ends the process with SIGKILL and completes when it is gone.</summary>
     public async Task KillNowAsync()
     {
-        Signal(UnixSignal.Kill);
+        await _process.KillAsync();
         await _exited;
     }
 
@@ -137,28 +135,13 @@ internal sealed partial class QemuProcess : VmProcess
         }
     }
 
-    private bool Signal(int signal)
-    {
-        lock (_gate)
-        {
-            // After the exit the descriptor is closed, and its number may belong to something else.
-            return !_gone && _process.Signal(signal);
-        }
-    }
-
     private async Task<HypervisorExit> WatchAsync()
     {
-        var exit = await ProcessExitWatcher.WaitForExitAsync(_process);
+        var exit = await _process.Ended;
         if (CurrentClientAsync() is { IsCompletedSuccessfully: true } client)
         {
             // What it said last lies in the socket still: read to the end.
             await WaitAtMostAsync((await client).Closed, LastEventsLimit);
-        }
-
-        lock (_gate)
-        {
-            _gone = true;
-            _process.Dispose();
         }
 
         await StopControlAsync();
@@ -187,7 +170,7 @@ internal sealed partial class QemuProcess : VmProcess
     }
 
     private QmpException Over() => new(
-        _gone
+        _process.IsGone
             ? $"The hypervisor of VM {Handle.Uid} (process {Handle.Process.Pid}) has ended."
             : $"The hypervisor of VM {Handle.Uid} (process {Handle.Process.Pid}) is not controlled from here any more.");
 
