@@ -24,6 +24,8 @@ internal static class DaemonEnvironment
         ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
         ("VOLANT_SUBNET", "192.168.127.0/24", "IPv4 subnet of bridged VMs"),
         ("VOLANT_HOST_IP", "192.168.127.1", "address of the host in that subnet"),
+        ("VOLANT_FIREWALL", "on", "off: guests on the bridge may pose as others and reach the host"),
+        ("VOLANT_GUEST_ISOLATION", "on", "off: guests on the bridge may reach each other"),
         ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
         ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
@@ -69,6 +71,8 @@ internal static class DaemonEnvironment
             Bridge = ParseBridge(Get("VOLANT_BRIDGE") ?? "vbr0"),
             Subnet = subnet,
             HostIp = ParseHostIp(Get("VOLANT_HOST_IP") ?? "192.168.127.1", subnet),
+            Firewall = ParseSwitch("VOLANT_FIREWALL"),
+            GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION"),
             RuntimeDirectory = CheckRuntimeDirectory(AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run"))),
             LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
             KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
@@ -110,6 +114,13 @@ internal static class DaemonEnvironment
 
             return Path.IsPathRooted(value) && !value.Contains('\0', StringComparison.Ordinal) ? Path.GetFullPath(value) : throw Bad(name, value, "an absolute path");
         }
+
+        bool ParseSwitch(string name) => Get(name) switch
+        {
+            null or "on" => true,
+            "off" => false,
+            { } text => throw Bad(name, text, "on or off"),
+        };
 
         int ParseNumber(string name, int fallback, int least, int most) =>
             Get(name) is not { } text ? fallback

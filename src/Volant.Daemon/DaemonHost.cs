@@ -155,7 +155,8 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
+        services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(
+            options.Bridge, options.HostIp, options.Subnet.PrefixLength, new BridgePolicy(options.Firewall, options.GuestIsolation), provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
         services.AddSingleton(_ => new PciBus("/"));

@@ -23,6 +23,12 @@ internal sealed record DaemonOptions
     /// <summary>Address of the host in <see cref="Subnet"/>.</summary>
     public required IPAddress HostIp { get; init; }
 
+    /// <summary>Whether guests on the bridge are kept from posing as others and from reaching the host.</summary>
+    public bool Firewall { get; init; } = true;
+
+    /// <summary>Whether guests on the bridge are kept from reaching each other.</summary>
+    public bool GuestIsolation { get; init; } = true;
+
     /// <summary>Sockets of running VMs, one directory each.</summary>
     public required string RuntimeDirectory { get; init; }
 

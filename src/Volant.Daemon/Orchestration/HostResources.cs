@@ -1,3 +1,4 @@
+using System.Net;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
@@ -112,7 +113,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         }
 
         ports.OpenVm(vm);
-        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, cancellationToken), vm.Vm.MacAddress);
+        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, AddressesOf(vm), cancellationToken), vm.Vm.MacAddress);
         if (plan.Devices.Count > 0)
         {
             await devices.AcquireAsync(vm.Id);
@@ -120,6 +121,13 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
         return nic;
     }
+
+    /// <summary>Puts the tap of a VM that runs right, and what its guest may send.</summary>
+    /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
+    public Task RepairNetworkAsync(VmRecord vm) => network.AttachAsync(vm.Vm.Uid, AddressesOf(vm), CancellationToken.None);
+
+    /// <summary>What the network must know of a VM that runs; null when it has no tap.</summary>
+    public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new AttachedGuest(vm.Vm.Uid, AddressesOf(vm));
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
     /// <param name="vm">The VM.</param>
@@ -187,6 +195,8 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
             await ProcessExitWatcher.WaitForExitAsync(process);
         }
     }
+
+    private static IReadOnlyList<IPAddress> AddressesOf(VmRecord vm) => vm.Vm.IpAddress is { Length: > 0 } address ? [IPAddress.Parse(address)] : [];
 
     private string LogsOf(Guid uid) => Path.Combine(options.LogDirectory, uid.ToString("D"));
 

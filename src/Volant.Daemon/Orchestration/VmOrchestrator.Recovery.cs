@@ -57,6 +57,41 @@ internal sealed partial class VmOrchestrator
         },
         CancellationToken.None);
 
+    /// <summary>Repairs the tap of a run, or says that its network is lost; leaves it alone when an operation is under way, or the run is over.</summary>
+    /// <param name="owner">The VM's owner.</param>
+    /// <param name="run">The run whose tap was looked at.</param>
+    /// <param name="isLost">Whether it cannot be repaired.</param>
+    /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
+    public async Task RepairNetworkAsync(VmOwner owner, VmRun run, bool isLost)
+    {
+        if (!await owner.Lane.WaitAsync(TimeSpan.Zero))
+        {
+            return;
+        }
+
+        try
+        {
+            if (owner.Run != run || store.FindVm(owner.Id) is not { } vm)
+            {
+                return;
+            }
+
+            if (isLost)
+            {
+                await supervisor.ReportNetworkLostAsync(run, vm);
+            }
+            else
+            {
+                await resources.RepairNetworkAsync(vm);
+                LogNetworkRepaired(vm.Name);
+            }
+        }
+        finally
+        {
+            owner.Lane.Release();
+        }
+    }
+
     private async Task AdoptAsync(VmOwner owner, VmRecord vm, VmProcess process)
     {
         if (vm.Vm.Status == VmStatus.Starting)
@@ -76,4 +111,7 @@ internal sealed partial class VmOrchestrator
 
     [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "VM {Vm} is adopted, hypervisor process {ProcessId}")]
     private partial void LogAdopted(string vm, int processId);
+
+    [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "The tap of VM {Vm}, or what its guest may send, was changed by somebody and is put right")]
+    private partial void LogNetworkRepaired(string vm);
 }

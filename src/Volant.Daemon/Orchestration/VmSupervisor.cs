@@ -97,6 +97,16 @@ internal sealed partial class VmSupervisor(
         return record;
     }
 
+    /// <summary>Says that a VM's tap is gone: it is not ready any more, until it is started again. Once per run.</summary>
+    public async Task ReportNetworkLostAsync(VmRun run, VmRecord vm)
+    {
+        if (run.NetworkFault is null)
+        {
+            run.NetworkFault = $"somebody deleted its tap while it ran, so that its guest has no network any more; restart it with 'volar vms restart {vm.Name}'";
+            await PublishReadyAsync(run, vm, ready: false, run.NetworkFault);
+        }
+    }
+
     /// <summary>What the restart policy of a VM says to the end of a run.</summary>
     public RestartDecision DecideRestart(VmRecord vm, bool crashed, TimeSpan ran) =>
         RestartPolicy.Of(store.GetConfig(vm.Id)).Decide(crashed, ran, vm.RestartAttempts, Random.Shared.NextDouble());
@@ -137,10 +147,11 @@ internal sealed partial class VmSupervisor(
                 var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
                 (silentSince, silences, run.AgentSeen) = (clock.GetTimestamp(), 0, true);
                 revision = state.Revision;
-                if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
+                var serves = state.Ready && run.NetworkFault is null;
+                if (serves != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
-                    ready = state.Ready;
-                    await PublishReadyAsync(run, vm, ready, state.Workload.Message);
+                    ready = serves;
+                    await PublishReadyAsync(run, vm, ready, run.NetworkFault ?? state.Workload.Message);
                 }
 
                 clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);

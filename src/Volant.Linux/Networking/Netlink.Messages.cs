@@ -21,6 +21,7 @@ public sealed partial class Netlink
             Name = "",
             IsUp = (message.Flags & FlagUp) != 0,
             IsLoopback = (message.Flags & FlagLoopback) != 0,
+            HasCarrier = (message.Flags & FlagCarrier) != 0,
         };
         var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<InterfaceMessage>()..]);
         while (attributes.Read(out var attribute, out var value))
@@ -42,7 +43,9 @@ public sealed partial class Netlink
     private static NetworkLink ReadKind(NetworkLink link, ReadOnlySpan<byte> info)
     {
         var isTap = false;
+        var isIsolated = false;
         string? kind = null;
+        string? masterKind = null;
         var attributes = new NetlinkAttributes(info);
         while (attributes.Read(out var attribute, out var value))
         {
@@ -58,9 +61,21 @@ public sealed partial class Netlink
                     isTap |= property == TunType && NetlinkAttributes.Number<byte>(number) == TunTypeTap;
                 }
             }
+            else if (attribute == InfoSlaveKind)
+            {
+                masterKind = NetlinkAttributes.Text(value);
+            }
+            else if (attribute == InfoSlaveData)
+            {
+                var data = new NetlinkAttributes(value);
+                while (data.Read(out var property, out var number))
+                {
+                    isIsolated |= property == PortIsolated && NetlinkAttributes.Number<byte>(number) == 1;
+                }
+            }
         }
 
-        return link with { Kind = kind, IsTap = isTap && kind == "tun" };
+        return link with { Kind = kind, IsTap = isTap && kind == "tun", IsIsolated = isIsolated && masterKind == "bridge" };
     }
 
     private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)

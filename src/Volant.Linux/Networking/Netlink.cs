@@ -34,6 +34,9 @@ public sealed partial class Netlink : IDisposable
     private const ushort LinkExtensions = 29; // IFLA_EXT_MASK
     private const ushort InfoKind = 1; // IFLA_INFO_KIND
     private const ushort InfoData = 2; // IFLA_INFO_DATA
+    private const ushort InfoSlaveKind = 4; // IFLA_INFO_SLAVE_KIND
+    private const ushort InfoSlaveData = 5; // IFLA_INFO_SLAVE_DATA
+    private const ushort PortIsolated = 33; // IFLA_BRPORT_ISOLATED
     private const ushort BridgeStpState = 5; // IFLA_BR_STP_STATE
     private const ushort BridgeMulticastSnooping = 23; // IFLA_BR_MCAST_SNOOPING
     private const ushort TunType = 3; // IFLA_TUN_TYPE
@@ -41,6 +44,7 @@ public sealed partial class Netlink : IDisposable
     private const uint SkipStatistics = 1 << 3; // RTEXT_FILTER_SKIP_STATS
     private const uint FlagUp = 0x1; // IFF_UP
     private const uint FlagLoopback = 0x8; // IFF_LOOPBACK
+    private const uint FlagCarrier = 0x10000; // IFF_LOWER_UP
 
     private const ushort AddressPeer = 1; // IFA_ADDRESS
     private const ushort AddressLocal = 2; // IFA_LOCAL
@@ -184,6 +188,13 @@ public sealed partial class Netlink : IDisposable
         if (change.Master is { } master)
         {
             request.Attribute(LinkMaster, master);
+        }
+
+        if (change.Isolated is { } isolated)
+        {
+            request.Nest(LinkInfo, info => info
+                .Attribute(InfoSlaveKind, "bridge")
+                .Nest(InfoSlaveData, data => data.Attribute(PortIsolated, (byte)(isolated ? 1 : 0))));
         }
 
         _socket.Change(request, 0, $"Changing interface {index}");

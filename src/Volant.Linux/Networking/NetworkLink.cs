@@ -29,6 +29,12 @@ public sealed record NetworkLink
     /// <summary>Whether it is set up; says nothing about a carrier.</summary>
     public bool IsUp { get; init; }
 
+    /// <summary>Whether it has a carrier: of a tap, whether a process holds it open while it is up.</summary>
+    public bool HasCarrier { get; init; }
+
+    /// <summary>Whether it is a port of a bridge that exchanges no frames with the other isolated ones.</summary>
+    public bool IsIsolated { get; init; }
+
     /// <summary>Largest packet in bytes.</summary>
     public int Mtu { get; init; }
 
@@ -53,6 +59,9 @@ public readonly record struct LinkChange
 
     /// <summary>Index of the bridge to join; 0 takes it out of the present one.</summary>
     public int? Master { get; init; }
+
+    /// <summary>Whether it exchanges no frames with the other isolated ports of its bridge, which it must have joined before.</summary>
+    public bool? Isolated { get; init; }
 
     /// <summary>Ethernet address, six bytes; empty leaves it.</summary>
     public ReadOnlyMemory<byte> Mac { get; init; }

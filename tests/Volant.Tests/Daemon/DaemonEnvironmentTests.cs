@@ -22,6 +22,8 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_SUBNET", "10.0.0.0/8" },
         { "VOLANT_SUBNET", "fd00::/64" },
         { "VOLANT_HOST_IP", "10.9.9.9" },
+        { "VOLANT_FIREWALL", "auto" },
+        { "VOLANT_GUEST_ISOLATION", "0" },
         { "VOLANT_RUNTIME_DIR", "run" },
         { "VOLANT_RUNTIME_DIR", "/" + new string('a', 57) },
         { "VOLANT_RUNTIME_DIR", "/" + new string('é', 29) },

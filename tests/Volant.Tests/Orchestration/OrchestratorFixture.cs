@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Volant.Contracts.Boot;
@@ -209,8 +210,24 @@ internal sealed class FakeNetwork : IHostNetwork
     /// <summary>Calls that wait now.</summary>
     public int Waiting => Volatile.Read(ref _waiting);
 
-    public async Task<string> AttachAsync(Guid uid, CancellationToken cancellationToken)
+    /// <summary>What <see cref="CheckAsync"/> answers.</summary>
+    public IReadOnlyList<TapFault> Faults { get; set; } = [];
+
+    /// <summary>What the last check was asked for.</summary>
+    public IReadOnlyCollection<AttachedGuest> Checked { get; private set; } = [];
+
+    /// <summary>What each guest may use.</summary>
+    public ConcurrentDictionary<Guid, IReadOnlyList<IPAddress>> Allowed { get; } = [];
+
+    public Task<IReadOnlyList<TapFault>> CheckAsync(IReadOnlyCollection<AttachedGuest> guests)
     {
+        Checked = guests;
+        return Task.FromResult<IReadOnlyList<TapFault>>([.. Faults.Where(fault => guests.Any(guest => guest.Uid == fault.Uid))]);
+    }
+
+    public async Task<string> AttachAsync(Guid uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        Allowed[uid] = addresses;
         if (Failure is { } failure)
         {
             throw failure;

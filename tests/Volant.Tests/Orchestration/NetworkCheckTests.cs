@@ -1,0 +1,75 @@
+using System.Net;
+using Volant.Contracts.Api;
+using Volant.Daemon.Networking;
+
+namespace Volant.Tests.Orchestration;
+
+/// <summary>What the daemon does about taps and rules that somebody changed under VMs that run.</summary>
+public sealed class NetworkCheckTests : IAsyncLifetime
+{
+    private readonly OrchestratorFixture _host = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public ValueTask InitializeAsync() => new(_host.InstallAsync());
+
+    [Fact]
+    public async Task A_guest_may_use_the_address_that_it_was_given_and_is_checked_as_long_as_it_runs()
+    {
+        var vm = await CreateAsync("web");
+        await CreateAsync("stopped");
+        await _host.Orchestrator.StopAsync("stopped", TimeSpan.Zero, Cancel);
+        Assert.Equal([IPAddress.Parse(vm.IpAddress)], _host.Network.Allowed[vm.Uid]);
+
+        await _host.RestartAsync();
+        await UntilAsync(() => _host.Network.Checked.Count > 0);
+
+        var guest = Assert.Single(_host.Network.Checked);
+        Assert.Equal((vm.Uid, vm.IpAddress), (guest.Uid, Assert.Single(guest.Addresses).ToString()));
+    }
+
+    [Fact]
+    public async Task What_was_changed_is_repaired()
+    {
+        var vm = await CreateAsync("web");
+        _host.Network.Allowed.Clear();
+        _host.Network.Faults = [new TapFault(vm.Uid, IsLost: false)];
+
+        await _host.RestartAsync();
+
+        await UntilAsync(() => _host.Network.Allowed.ContainsKey(vm.Uid));
+        Assert.Null(_host.Owners.FindRun("web")!.NetworkFault);
+    }
+
+    [Fact]
+    public async Task A_VM_whose_tap_is_gone_says_so_until_it_is_started_again()
+    {
+        var vm = await CreateAsync("web");
+        _host.Network.Faults = [new TapFault(vm.Uid, IsLost: true)];
+
+        await _host.RestartAsync();
+        await UntilAsync(() => _host.Store.FindVm("web")!.Vm.LastError is not null);
+
+        var lost = _host.Store.FindVm("web")!.Vm;
+        Assert.Equal((VmStatus.Running, false), (lost.Status, lost.Ready));
+        Assert.Contains("somebody deleted its tap while it ran", lost.LastError, StringComparison.Ordinal);
+        Assert.Contains("volar vms restart web", lost.LastError, StringComparison.Ordinal);
+        _host.Network.Faults = [];
+        await _host.Orchestrator.RestartAsync("web", TimeSpan.Zero, Cancel);
+        Assert.Null(_host.Owners.FindRun("web")!.NetworkFault);
+    }
+
+    public ValueTask DisposeAsync() => _host.DisposeAsync();
+
+    private Task<Vm> CreateAsync(string name) => _host.Orchestrator.CreateAsync(new CreateVmRequest { Name = name, Plugin = "hello" }, Cancel);
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (!condition())
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < 20, "the condition did not come true");
+            await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System, Cancel);
+        }
+    }
+}
