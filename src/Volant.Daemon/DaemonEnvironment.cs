@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
 
 namespace Volant.Daemon;
 
@@ -24,6 +25,7 @@ internal static class DaemonEnvironment
         ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
         ("VOLANT_SUBNET", "192.168.127.0/24", "IPv4 subnet of bridged VMs"),
         ("VOLANT_HOST_IP", "192.168.127.1", "address of the host in that subnet"),
+        ("VOLANT_RESERVED_ADDRESSES", "none", "comma list of addresses of that subnet, or ranges such as 192.168.127.10-192.168.127.19, that no VM gets"),
         ("VOLANT_FIREWALL", "on", "off: guests on the bridge may pose as others and reach the host"),
         ("VOLANT_GUEST_ISOLATION", "on", "off: guests on the bridge may reach each other"),
         ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
@@ -71,6 +73,7 @@ internal static class DaemonEnvironment
             Bridge = ParseBridge(Get("VOLANT_BRIDGE") ?? "vbr0"),
             Subnet = subnet,
             HostIp = ParseHostIp(Get("VOLANT_HOST_IP") ?? "192.168.127.1", subnet),
+            ReservedAddresses = ParseReserved(Get("VOLANT_RESERVED_ADDRESSES"), subnet),
             Firewall = ParseSwitch("VOLANT_FIREWALL"),
             GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION"),
             RuntimeDirectory = CheckRuntimeDirectory(AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run"))),
@@ -201,10 +204,33 @@ internal static class DaemonEnvironment
             ? network
             : throw Bad("VOLANT_SUBNET", text, "an IPv4 subnet of /16 to /30 without host bits, such as 192.168.127.0/24");
 
-    private static IPAddress ParseHostIp(string text, IPNetwork subnet) =>
-        IPAddress.TryParse(text, out var address) && address.AddressFamily == AddressFamily.InterNetwork && subnet.Contains(address)
-            ? address
-            : throw Bad("VOLANT_HOST_IP", text, $"an IPv4 address inside {subnet}");
+    private static IPAddress ParseHostIp(string text, IPNetwork subnet)
+    {
+        try
+        {
+            if (IPAddress.TryParse(text, out var address))
+            {
+                _ = new Subnet(subnet, address);
+                return address;
+            }
+        }
+        catch (ArgumentException)
+        {
+            // Outside of the subnet, or its first or last address, which nobody can have.
+        }
+
+        throw Bad("VOLANT_HOST_IP", text, $"an IPv4 address inside {subnet} that is neither its first nor its last");
+    }
+
+    private static (IPAddress First, IPAddress Last)[] ParseReserved(string? text, IPNetwork subnet) =>
+    [
+        .. from entry in (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+           let ends = entry.Split('-', StringSplitOptions.TrimEntries)
+           select ends.Length <= 2 && IPAddress.TryParse(ends[0], out var first) && IPAddress.TryParse(ends[^1], out var last)
+               && subnet.Contains(first) && subnet.Contains(last) && Subnet.ToNumber(first) <= Subnet.ToNumber(last)
+               ? (first, last)
+               : throw Bad("VOLANT_RESERVED_ADDRESSES", entry, $"addresses of {subnet}, or ranges of them such as {subnet.BaseAddress}-{subnet.BaseAddress}, separated by commas"),
+    ];
 
     private static string ParseBridge(string text) =>
         text.Length <= MaxInterfaceName && text is not ("." or "..") && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')

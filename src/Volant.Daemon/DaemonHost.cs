@@ -142,7 +142,7 @@ internal static class DaemonHost
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
     {
-        var subnet = new Subnet(options.Subnet, options.HostIp);
+        var subnet = new Subnet(options.Subnet, options.HostIp) { Reserved = options.ReservedAddresses };
         services.AddSingleton(options);
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);

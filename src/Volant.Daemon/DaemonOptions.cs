@@ -23,6 +23,9 @@ internal sealed record DaemonOptions
     /// <summary>Address of the host in <see cref="Subnet"/>.</summary>
     public required IPAddress HostIp { get; init; }
 
+    /// <summary>Ranges of <see cref="Subnet"/> that no VM gets, first and last address each.</summary>
+    public IReadOnlyList<(IPAddress First, IPAddress Last)> ReservedAddresses { get; init; } = [];
+
     /// <summary>Whether guests on the bridge are kept from posing as others and from reaching the host.</summary>
     public bool Firewall { get; init; } = true;
 

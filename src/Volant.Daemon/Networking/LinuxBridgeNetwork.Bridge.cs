@@ -11,13 +11,17 @@ internal sealed partial class LinuxBridgeNetwork
 {
     private int EnsureBridge(Netlink netlink)
     {
-        var bridge = netlink.FindLink(_bridge) ?? CreateBridge(netlink);
-        if (!bridge.IsBridge)
+        var found = netlink.FindLink(_bridge);
+        if (found is { IsBridge: false })
         {
             throw new VolantException(
                 ErrorCodes.NetworkUnavailable,
-                $"Interface '{_bridge}' is not a bridge but {bridge.Kind ?? "hardware"}; choose another bridge name or remove that interface.");
+                $"Interface '{_bridge}' is not a bridge but {found.Kind ?? "hardware"}; choose another bridge name or remove that interface.");
         }
+
+        // Before anything is made.
+        var hasAddress = CheckSubnet(netlink, found?.Index);
+        var bridge = found ?? CreateBridge(netlink);
 
         // Only a bridge of ours has this address, also when an earlier attempt broke off half-way.
         if (bridge.Mac == _bridgeMac.ToString() && !bridge.IsUp)
@@ -25,7 +29,12 @@ internal sealed partial class LinuxBridgeNetwork
             DisableIPv6(_bridge);
         }
 
-        EnsureHostAddress(netlink, bridge);
+        if (!hasAddress)
+        {
+            netlink.ReplaceAddress(bridge.Index, _subnet.HostAddress, _subnet.PrefixLength);
+            LogHostAddressAdded(_subnet.HostAddress, _subnet.PrefixLength, _bridge);
+        }
+
         if (!bridge.IsUp)
         {
             netlink.SetUp(bridge.Index);
@@ -48,52 +57,42 @@ internal sealed partial class LinuxBridgeNetwork
         }
     }
 
-    private void EnsureHostAddress(Netlink netlink, NetworkLink bridge)
+    /// <summary>Refuses a subnet that the host uses for something else.</summary>
+    /// <returns>Whether the bridge has the host's address already; then it was checked before, and what came later is not ours to judge.</returns>
+    private bool CheckSubnet(Netlink netlink, int? bridge)
     {
         var addresses = netlink.ListAddresses();
-        var present = false;
-        foreach (var address in addresses.Where(address => address.Address.Equals(_subnet.HostAddress)))
+        if (addresses.FirstOrDefault(address => address.Address.Equals(_subnet.HostAddress)) is { } present)
         {
-            if (address.LinkIndex != bridge.Index)
-            {
-                throw new VolantException(
-                    ErrorCodes.NetworkUnavailable,
-                    $"Host address {address.Address} belongs to interface '{NameOf(netlink, address.LinkIndex)}', not to bridge '{_bridge}'; choose another host address and subnet.");
-            }
-
-            if (address.PrefixLength != _subnet.PrefixLength)
-            {
-                throw new VolantException(
-                    ErrorCodes.NetworkUnavailable,
-                    $"Bridge '{_bridge}' has {address.Address}/{address.PrefixLength}, but the subnet is {_subnet}; configure the subnet of the bridge, or delete the bridge.");
-            }
-
-            present = true;
+            return present.LinkIndex != bridge
+                ? throw Refused($"Host address {present.Address} belongs to interface '{NameOf(netlink, present.LinkIndex)}', not to bridge '{_bridge}'; choose another host address and subnet.")
+                : present.PrefixLength == _subnet.PrefixLength ? true
+                : throw Refused($"Bridge '{_bridge}' has {present.Address}/{present.PrefixLength}, but the subnet is {_subnet}; configure the subnet of the bridge, or delete the bridge.");
         }
 
-        if (present)
+        if (addresses.FirstOrDefault(address => address.LinkIndex != bridge && Overlaps(address.Address, address.PrefixLength)) is { } address)
         {
-            return;
+            throw Refused($"Subnet {_subnet} overlaps {address.Address}/{address.PrefixLength} of interface '{NameOf(netlink, address.LinkIndex)}'; choose another VOLANT_SUBNET and VOLANT_HOST_IP.");
         }
 
-        foreach (var other in addresses.Where(address => address.LinkIndex != bridge.Index && Overlaps(address)))
+        if (netlink.ListRoutes().FirstOrDefault(route => route.LinkIndex != bridge && Overlaps(route.Destination, route.PrefixLength)) is { } route)
         {
-            var name = NameOf(netlink, other.LinkIndex);
-            LogSubnetOverlaps(_subnet, name, other.Address, other.PrefixLength);
+            throw Refused($"Subnet {_subnet} overlaps the route to {route.Destination}/{route.PrefixLength} by interface '{NameOf(netlink, route.LinkIndex)}'; choose another VOLANT_SUBNET and VOLANT_HOST_IP.");
         }
 
-        netlink.ReplaceAddress(bridge.Index, _subnet.HostAddress, _subnet.PrefixLength);
-        LogHostAddressAdded(_subnet.HostAddress, _subnet.PrefixLength, _bridge);
+        return false;
     }
+
+    private static VolantException Refused(string message) => new(ErrorCodes.NetworkUnavailable, message);
 
     private static string NameOf(Netlink netlink, int index) =>
         netlink.ListLinks().FirstOrDefault(link => link.Index == index)?.Name ?? $"number {index}";
 
-    private bool Overlaps(LinkAddress other)
+    private bool Overlaps(IPAddress other, int prefixLength)
     {
-        // The shorter prefix of the two decides; a prefix of 0 bits would be everything, but is no subnet.
-        var prefix = Math.Min(other.PrefixLength, _subnet.PrefixLength);
-        return prefix > 0 && ((Subnet.ToNumber(other.Address) ^ Subnet.ToNumber(_subnet.HostAddress)) >> (32 - prefix)) == 0;
+        // The shorter prefix of the two decides; one of 0 bits is the default route, which everything is in.
+        var prefix = Math.Min(prefixLength, _subnet.PrefixLength);
+        return prefix > 0 && ((Subnet.ToNumber(other) ^ Subnet.ToNumber(_subnet.HostAddress)) >> (32 - prefix)) == 0;
     }
 
     [LoggerMessage(EventId = 3001, Level = LogLevel.Information, Message = "Bridge {Bridge} created")]
@@ -101,7 +100,4 @@ internal sealed partial class LinuxBridgeNetwork
 
     [LoggerMessage(EventId = 3002, Level = LogLevel.Information, Message = "Address {Address}/{PrefixLength} added to bridge {Bridge}")]
     private partial void LogHostAddressAdded(IPAddress address, int prefixLength, string bridge);
-
-    [LoggerMessage(EventId = 3003, Level = LogLevel.Warning, Message = "Subnet {Subnet} overlaps {Address}/{PrefixLength} of interface {Interface}: hosts or VMs may not be reachable; choose another subnet")]
-    private partial void LogSubnetOverlaps(Subnet subnet, string @interface, IPAddress address, int prefixLength);
 }

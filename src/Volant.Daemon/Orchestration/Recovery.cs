@@ -42,6 +42,7 @@ internal sealed partial class Recovery(
     /// <summary>Registers every VM; operations on one wait until it is adopted or settled. Quick: the API is served meanwhile.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
+        orchestrator.CheckSubnet();
         await store.SettleRestsAsync(cancellationToken);
         await volumes.RecoverAsync();
         _known = [.. store.AllVms().Select(vm => (owners.Add(vm), vm))];

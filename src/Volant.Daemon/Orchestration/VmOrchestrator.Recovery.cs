@@ -8,6 +8,19 @@ namespace Volant.Daemon.Orchestration;
 // What a daemon does with the VMs of the one before it.
 internal sealed partial class VmOrchestrator
 {
+    /// <summary>Refuses a subnet that leaves out addresses which VMs have: their guests would be cut off, or others would get their addresses.</summary>
+    /// <exception cref="ConfigurationException">The message names those VMs and the remedy.</exception>
+    public void CheckSubnet()
+    {
+        var outside = store.ListLeases().Where(lease => !subnet.IsUsable(lease.Address)).ToList();
+        if (outside.Count > 0)
+        {
+            var named = string.Join(", ", outside.Take(5).Select(lease => $"{lease.Vm} ({lease.Address})")) + (outside.Count > 5 ? $" and {outside.Count - 5} others" : string.Empty);
+            throw new ConfigurationException(
+                $"VOLANT_SUBNET: '{subnet}' with the host's address {subnet.HostAddress} leaves out the addresses of VMs: {named}; expected the subnet of before as long as these VMs exist. Start with that, delete them, then change it.");
+        }
+    }
+
     /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. The caller holds the owner's lane.</summary>
     /// <param name="owner">Its owner.</param>
     /// <param name="vm">Its record.</param>

@@ -99,6 +99,26 @@ public sealed partial class Netlink
         return (local ?? peer) is { } address ? new LinkAddress(message.Index, address, message.PrefixLength) : null;
     }
 
+    private static LinkRoute? ReadRoute(ushort type, ReadOnlySpan<byte> body)
+    {
+        // A table beyond 255 has its number in an attribute, and 252 (RT_TABLE_COMPAT) here.
+        if (type != NewRoute || !MemoryMarshal.TryRead<RouteMessage>(body, out var message) || message is not { Family: FamilyInet, Table: TableMain, Type: TypeUnicast })
+        {
+            return null;
+        }
+
+        var destination = IPAddress.Any;
+        int? output = null;
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<RouteMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            destination = attribute == RouteDestination && value.Length == 4 ? new IPAddress(value) : destination;
+            output = attribute == RouteOutput ? NetlinkAttributes.Number<int>(value) : output;
+        }
+
+        return output is { } index ? new LinkRoute(index, destination, message.DestinationLength) : null;
+    }
+
     /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>
     [StructLayout(LayoutKind.Sequential, Size = 16)]
     internal struct InterfaceMessage

@@ -21,6 +21,7 @@ public sealed partial class Netlink : IDisposable
     private const ushort DeleteAddressType = 21; // RTM_DELADDR
     private const ushort GetAddress = 22; // RTM_GETADDR
     private const ushort NewRoute = 24; // RTM_NEWROUTE
+    private const ushort GetRoute = 26; // RTM_GETROUTE
 
     private const ushort Replace = 0x100; // NLM_F_REPLACE
     private const ushort Exclusive = 0x200; // NLM_F_EXCL
@@ -239,6 +240,10 @@ public sealed partial class Netlink : IDisposable
         () => new NetlinkRequest(GetAddress).Add(new AddressMessage { Family = FamilyInet }),
         "Listing addresses",
         (type, body) => ReadAddress(type, body) is { } address && (index is null || address.LinkIndex == index) ? address : null);
+
+    /// <summary>IPv4 routes of the main table that lead to one interface each.</summary>
+    /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
+    public IReadOnlyList<LinkRoute> ListRoutes() => List(() => new NetlinkRequest(GetRoute).Add(new RouteMessage { Family = FamilyInet }), "Listing routes", ReadRoute);
 
     /// <summary>Adds or replaces the IPv4 default route.</summary>
     /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>

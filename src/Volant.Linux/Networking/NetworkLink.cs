@@ -48,6 +48,12 @@ public sealed record NetworkLink
 /// <param name="PrefixLength">Length of the subnet prefix, 0 to 32.</param>
 public sealed record LinkAddress(int LinkIndex, IPAddress Address, int PrefixLength);
 
+/// <summary>An IPv4 route.</summary>
+/// <param name="LinkIndex">Index of the interface that it leads to.</param>
+/// <param name="Destination">Network address; 0.0.0.0 of the default route.</param>
+/// <param name="PrefixLength">Length of the prefix, 0 to 32.</param>
+public sealed record LinkRoute(int LinkIndex, IPAddress Destination, int PrefixLength);
+
 /// <summary>What <see cref="Netlink.SetLink"/> changes; null leaves a property as it is.</summary>
 public readonly record struct LinkChange
 {

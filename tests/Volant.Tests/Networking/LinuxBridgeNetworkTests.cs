@@ -96,6 +96,38 @@ public sealed class LinuxBridgeNetworkTests
         AssertFault(() => network.Attach(Uid, []), "Host address 10.77.0.1 belongs to interface 'other'");
     });
 
+    [Theory]
+    [InlineData("10.77.0.200", 24)]
+    [InlineData("10.77.0.200", 32)]
+    [InlineData("10.1.2.3", 8)]
+    public void A_subnet_that_overlaps_that_of_an_interface_is_refused_and_nothing_is_made(string address, int prefix) => Run((network, netlink) =>
+    {
+        netlink.ReplaceAddress(netlink.CreateBridge("other", [0x02, 0, 0, 0, 0, 9]).Index, IPAddress.Parse(address), prefix);
+        var before = netlink.ListLinks();
+
+        AssertFault(() => network.Attach(Uid, []), $"Subnet 10.77.0.0/24 overlaps {address}/{prefix} of interface 'other'; choose another VOLANT_SUBNET");
+
+        Assert.Equal(before, netlink.ListLinks());
+    });
+
+    [Fact]
+    public void A_subnet_that_overlaps_a_route_is_refused_and_the_default_route_is_not() => Run((network, netlink) =>
+    {
+        var other = netlink.CreateBridge("other", [0x02, 0, 0, 0, 0, 9]).Index;
+        netlink.ReplaceAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.SetUp(other);
+        netlink.ReplaceDefaultRoute(IPAddress.Parse("192.0.2.254"), other);
+        netlink.ReplaceRoute(IPAddress.Parse("10.76.0.0"), 15, IPAddress.Parse("192.0.2.254"), other);
+
+        AssertFault(() => network.Attach(Uid, []), "Subnet 10.77.0.0/24 overlaps the route to 10.76.0.0/15 by interface 'other'");
+        Assert.Null(netlink.FindLink(Bridge));
+        netlink.DeleteAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.ReplaceAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.ReplaceDefaultRoute(IPAddress.Parse("192.0.2.254"), other);
+
+        network.Attach(Uid, []);
+    });
+
     [Fact]
     public void A_bridge_with_another_prefix_is_refused() => Run((network, netlink) =>
     {

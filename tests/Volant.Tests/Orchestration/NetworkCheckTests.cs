@@ -1,5 +1,6 @@
 using System.Net;
 using Volant.Contracts.Api;
+using Volant.Daemon;
 using Volant.Daemon.Networking;
 
 namespace Volant.Tests.Orchestration;
@@ -57,6 +58,35 @@ public sealed class NetworkCheckTests : IAsyncLifetime
         _host.Network.Faults = [];
         await _host.Orchestrator.RestartAsync("web", TimeSpan.Zero, Cancel);
         Assert.Null(_host.Owners.FindRun("web")!.NetworkFault);
+    }
+
+    [Fact]
+    public async Task Another_subnet_is_refused_as_long_as_VMs_have_addresses_of_the_old_one()
+    {
+        var before = _host.Options;
+        await CreateAsync("web");
+        await _host.Orchestrator.StopAsync("web", TimeSpan.Zero, Cancel);
+        _host.Options = before with { Subnet = IPNetwork.Parse("10.9.8.0/24"), HostIp = IPAddress.Parse("10.9.8.1") };
+
+        var failure = await Assert.ThrowsAsync<ConfigurationException>(_host.RestartAsync);
+
+        Assert.Contains("web (192.168.127.2)", failure.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', failure.Message);
+        _host.Options = before;
+        await _host.RestartAsync();
+        await _host.Orchestrator.DeleteAsync("web", Cancel);
+        _host.Options = before with { Subnet = IPNetwork.Parse("10.9.8.0/24"), HostIp = IPAddress.Parse("10.9.8.1") };
+        await _host.RestartAsync();
+        Assert.Equal("10.9.8.2", (await CreateAsync("web")).IpAddress);
+    }
+
+    [Fact]
+    public async Task The_hosts_address_on_that_of_a_VM_is_refused()
+    {
+        await CreateAsync("web");
+        _host.Options = _host.Options with { HostIp = IPAddress.Parse("192.168.127.2") };
+
+        Assert.Contains("web (192.168.127.2)", (await Assert.ThrowsAsync<ConfigurationException>(_host.RestartAsync)).Message, StringComparison.Ordinal);
     }
 
     public ValueTask DisposeAsync() => _host.DisposeAsync();

@@ -48,7 +48,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     public string Root { get; }
 
-    public DaemonOptions Options { get; }
+    /// <summary>Settings; another value holds from the next <see cref="RestartAsync"/> on.</summary>
+    public DaemonOptions Options { get; set; }
 
     public SettableTimeProvider Clock { get; private set; } = new();
 
