@@ -28,6 +28,8 @@ internal static class DaemonEnvironment
         ("VOLANT_RESERVED_ADDRESSES", "none", "comma list of addresses of that subnet, or ranges such as 192.168.127.10-192.168.127.19, that no VM gets"),
         ("VOLANT_FIREWALL", "on", "off: guests on the bridge may pose as others and reach the host"),
         ("VOLANT_GUEST_ISOLATION", "on", "off: guests on the bridge may reach each other"),
+        ("VOLANT_DNSMASQ", "auto", "program that answers DHCP and DNS of guests on the bridge: auto for the installed dnsmasq if there is one, its path, or off"),
+        ("VOLANT_DNS_SERVERS", "those of /etc/resolv.conf", "comma list of addresses that guests' DNS asks for other names, or none"),
         ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
         ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
@@ -76,6 +78,9 @@ internal static class DaemonEnvironment
             ReservedAddresses = ParseReserved(Get("VOLANT_RESERVED_ADDRESSES"), subnet),
             Firewall = ParseSwitch("VOLANT_FIREWALL"),
             GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION"),
+            Dnsmasq = Get("VOLANT_DNSMASQ") is null or "auto" or "off" ? null : ParseProgram("VOLANT_DNSMASQ", Get("VOLANT_DNSMASQ")!),
+            ServesGuests = Get("VOLANT_DNSMASQ") != "off",
+            DnsServers = ParseServers(Get("VOLANT_DNS_SERVERS")),
             RuntimeDirectory = CheckRuntimeDirectory(AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run"))),
             LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
             KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
@@ -231,6 +236,20 @@ internal static class DaemonEnvironment
                ? (first, last)
                : throw Bad("VOLANT_RESERVED_ADDRESSES", entry, $"addresses of {subnet}, or ranges of them such as {subnet.BaseAddress}-{subnet.BaseAddress}, separated by commas"),
     ];
+
+    private static string ParseProgram(string name, string text) =>
+        Path.IsPathRooted(text) && File.Exists(text) ? Path.GetFullPath(text) : throw Bad(name, text, "auto, off, or the absolute path of an installed program");
+
+    private static IPAddress[]? ParseServers(string? text) => text switch
+    {
+        null => null,
+        "none" => [],
+        _ =>
+        [
+            .. from entry in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+               select IPAddress.TryParse(entry, out var address) ? address : throw Bad("VOLANT_DNS_SERVERS", entry, "IP addresses separated by commas, or none"),
+        ],
+    };
 
     private static string ParseBridge(string text) =>
         text.Length <= MaxInterfaceName && text is not ("." or "..") && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')

@@ -19,6 +19,7 @@ using Volant.Daemon.Plugins;
 using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
 
@@ -155,8 +156,7 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(
-            options.Bridge, options.HostIp, options.Subnet.PrefixLength, new BridgePolicy(options.Firewall, options.GuestIsolation), provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
+        services.AddSingleton<IHostNetwork>(provider => NewNetwork(provider, options, subnet));
         services.AddSingleton<IHypervisorLauncher>(provider => new QemuLauncher(
             options.Hypervisor is { } path && Path.IsPathRooted(path) ? path : null, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<QemuLauncher>>()));
         services.AddSingleton(_ => new PciBus("/"));
@@ -181,6 +181,18 @@ internal static class DaemonHost
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
+    }
+
+    private static LinuxBridgeNetwork NewNetwork(IServiceProvider provider, DaemonOptions options, Subnet subnet)
+    {
+        var logger = provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>();
+        var program = options.ServesGuests ? options.Dnsmasq ?? GuestServices.FindProgram() : null;
+        var files = new GuestServiceFiles(
+            options.Bridge, subnet, options.DnsServers, EffectiveUser.Id == 0 ? GuestServices.FindUser() : null, GuestServices.DirectoryFor(options.RuntimeDirectory));
+        var services = new GuestServices(program ?? "dnsmasq", files, provider.GetRequiredService<TimeProvider>(), logger);
+        services.Due = services.Ensure;
+        return new LinuxBridgeNetwork(
+            options.Bridge, options.HostIp, options.Subnet.PrefixLength, new BridgePolicy(options.Firewall, options.GuestIsolation, ServesGuests: program is not null), logger, services);
     }
 
     /// <summary>Images, and the disks that are made from them.</summary>

@@ -32,6 +32,15 @@ internal sealed record DaemonOptions
     /// <summary>Whether guests on the bridge are kept from reaching each other.</summary>
     public bool GuestIsolation { get; init; } = true;
 
+    /// <summary>Program that answers guests' DHCP and DNS; null for the installed one, if there is one.</summary>
+    public string? Dnsmasq { get; init; }
+
+    /// <summary>Whether there may be such a program.</summary>
+    public bool ServesGuests { get; init; } = true;
+
+    /// <summary>Where guests' DNS asks for names of others; null for where this host asks, empty for nowhere.</summary>
+    public IReadOnlyList<IPAddress>? DnsServers { get; init; }
+
     /// <summary>Sockets of running VMs, one directory each.</summary>
     public required string RuntimeDirectory { get; init; }
 

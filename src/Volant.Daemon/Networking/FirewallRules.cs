@@ -88,8 +88,9 @@ internal sealed record FirewallRules(string Bridge, bool Isolated, bool ServesGu
                 iifname "{{Bridge}}" ip saddr @{{Guests}} goto guest_to_host
             }
             chain guest_to_host {
-                ct state established,related accept
                 icmp type echo-request update @pings { ip saddr limit rate 10/second burst 20 packets } accept
+                icmp type echo-request counter drop comment "too many pings"
+                ct state established,related accept
         {{(ServesGuests ? "        udp dport { 53, 67 } accept\n        tcp dport 53 accept" : string.Empty)}}
                 counter drop comment "from a guest to the host"
             }

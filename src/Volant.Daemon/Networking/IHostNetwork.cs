@@ -9,13 +9,15 @@ namespace Volant.Daemon.Networking;
 /// </remarks>
 internal interface IHostNetwork
 {
+    /// <summary>Whether a guest that asks by DHCP gets the address that it is attached with; else somebody else on the network gives it one.</summary>
+    bool ServesDhcp { get; }
+
     /// <summary>Makes the VM's tap, connects it and sets it up; keeps one that is there, and repairs it. Leaves nothing behind when it fails.</summary>
-    /// <param name="uid">Identity of the VM.</param>
-    /// <param name="addresses">IPv4 addresses that its guest may use; none: it may only ask for one.</param>
+    /// <param name="guest">The VM.</param>
     /// <param name="cancellationToken">Stops it before it begins.</param>
-    /// <returns>Name of the tap, <see cref="LinuxBridgeNetwork.TapNameFor"/> of <paramref name="uid"/>.</returns>
+    /// <returns>Name of the tap, <see cref="LinuxBridgeNetwork.TapNameFor"/> of the VM's uid.</returns>
     /// <exception cref="VolantException"><c>network_unavailable</c>: the message names the cause and the remedy.</exception>
-    Task<string> AttachAsync(Guid uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken);
+    Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken);
 
     /// <summary>Deletes a tap and then what its guest was allowed; does nothing when there is neither. Takes about 20 ms. Once begun it is not cancelled.</summary>
     /// <exception cref="ArgumentException">Not the name of a VM's tap.</exception>
@@ -32,10 +34,11 @@ internal interface IHostNetwork
     Task<IReadOnlyList<TapFault>> CheckAsync(IReadOnlyCollection<AttachedGuest> guests);
 }
 
-/// <summary>A VM that runs and has a tap.</summary>
+/// <summary>A VM that has a tap, or is to get one.</summary>
 /// <param name="Uid">Identity of the VM.</param>
-/// <param name="Addresses">IPv4 addresses that its guest may use.</param>
-internal sealed record AttachedGuest(Guid Uid, IReadOnlyList<IPAddress> Addresses);
+/// <param name="Name">Name of the VM, a DNS label.</param>
+/// <param name="Addresses">IPv4 addresses that its guest may use; none: it may only ask for one.</param>
+internal sealed record AttachedGuest(Guid Uid, string Name, IReadOnlyList<IPAddress> Addresses);
 
 /// <summary>A tap that is not as it should be.</summary>
 /// <param name="Uid">Identity of the VM.</param>

@@ -27,6 +27,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     private readonly MacAddress _bridgeMac;
     private readonly BridgePolicy _policy;
     private readonly Firewall _firewall;
+    private readonly GuestServices? _services;
     private readonly ILogger _logger;
     private readonly SemaphoreSlim _changes = new(MaxConcurrentChanges);
     private readonly SemaphoreSlim _deletions = new(MaxConcurrentDeletions);
@@ -38,8 +39,9 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     /// <param name="prefixLength">Length of the subnet prefix, 8 to 30.</param>
     /// <param name="policy">What guests may do.</param>
     /// <param name="logger">Where changes of the host are told.</param>
+    /// <param name="services">DHCP and DNS on the bridge; needed when <paramref name="policy"/> wants them, else it is ended.</param>
     /// <exception cref="ArgumentException">A value cannot be used; the message names it and the remedy.</exception>
-    public LinuxBridgeNetwork(string bridge, IPAddress hostAddress, int prefixLength, BridgePolicy policy, ILogger logger)
+    public LinuxBridgeNetwork(string bridge, IPAddress hostAddress, int prefixLength, BridgePolicy policy, ILogger logger, GuestServices? services = null)
     {
         // The rest of what interfaces may be called has a meaning in the language of packet filter rules.
         if (!InterfaceName.IsValid(bridge) || IsTapName(bridge) || !bridge.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
@@ -54,6 +56,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         _bridgeMac = MacAddress.ForBridge(Subnet.ToNumber(hostAddress));
         _policy = policy;
         _firewall = new Firewall(new FirewallRules(bridge, policy.Isolates, policy.ServesGuests), logger);
+        _services = services;
         _logger = logger;
     }
 
@@ -62,7 +65,10 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     public Task EnsureBridgeAsync(CancellationToken cancellationToken) => RunAsync(_changes, EnsureBridge, cancellationToken);
 
     /// <inheritdoc/>
-    public Task<string> AttachAsync(Guid uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(uid, addresses), cancellationToken);
+    public bool ServesDhcp => _policy.ServesGuests;
+
+    /// <inheritdoc/>
+    public Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(guest), cancellationToken);
 
     /// <inheritdoc/>
     public Task DetachAsync(string tap, CancellationToken cancellationToken)
@@ -81,6 +87,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _services?.Dispose();
         _changes.Dispose();
         _deletions.Dispose();
     }
@@ -93,9 +100,9 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         return EnsureBridge(netlink);
     });
 
-    internal string Attach(Guid uid, IReadOnlyList<IPAddress> addresses)
+    internal string Attach(AttachedGuest guest)
     {
-        var name = TapNameFor(uid);
+        var name = TapNameFor(guest.Uid);
         return Explain($"Attaching tap '{name}' to bridge '{_bridge}'", () =>
         {
             Settle();
@@ -108,11 +115,16 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
                 if (_policy.Filters)
                 {
                     // Before there is a tap: its guest is never without rules.
-                    _firewall.Allow(name, MacAddress.FromUid(uid), addresses);
+                    _firewall.Allow(name, MacAddress.FromUid(guest.Uid), guest.Addresses);
+                }
+
+                if (_policy.ServesGuests)
+                {
+                    _services?.Put(name, guest);
                 }
 
                 created = TapDevice.Create(name);
-                Connect(netlink, name, MacAddress.ForTap(uid), bridge);
+                Connect(netlink, name, MacAddress.ForTap(guest.Uid), bridge);
                 return name;
             }
             catch when (created || !existed)
@@ -129,11 +141,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         return Explain($"Deleting tap '{tap}'", () =>
         {
             var deleted = TapDevice.Delete(tap);
-            if (_policy.Filters)
-            {
-                _firewall.Forget(tap);
-            }
-
+            ForgetGuest(tap);
             return deleted;
         });
     }
@@ -152,6 +160,11 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
             unruly = _firewall.Check(byTap.ToDictionary(guest => guest.Key, guest => (MacAddress.FromUid(guest.Value.Uid), guest.Value.Addresses), StringComparer.Ordinal));
         }
 
+        if (_policy.ServesGuests)
+        {
+            _services?.Ensure();
+        }
+
         if (guests.Count == 0)
         {
             return (IReadOnlyList<TapFault>)[];
@@ -167,7 +180,8 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
             {
                 faults.Add(new TapFault(guest.Uid, IsLost: true));
             }
-            else if (ChangesOf(link, MacAddress.ForTap(guest.Uid), bridge).Count > 0 || unruly.Contains(tap, StringComparer.Ordinal))
+            else if (ChangesOf(link, MacAddress.ForTap(guest.Uid), bridge).Count > 0 || unruly.Contains(tap, StringComparer.Ordinal)
+                || (_policy.ServesGuests && _services?.Serves(tap, guest) is false))
             {
                 faults.Add(new TapFault(guest.Uid, IsLost: false));
             }
@@ -192,7 +206,8 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
 
         // Where there is no bridge there never was a guest, nor a reason to load the library.
         var ruled = _policy.Filters && bridge is not null ? _firewall.ListTaps().Where(IsTapName) : [];
-        return (IReadOnlyList<string>)[.. taps.Union(ruled, StringComparer.Ordinal)];
+        var served = _policy.ServesGuests && _services is not null ? _services.ListTaps().Where(IsTapName) : [];
+        return (IReadOnlyList<string>)[.. taps.Union(ruled, StringComparer.Ordinal).Union(served, StringComparer.Ordinal)];
     });
 
     private static void RequireTapName(string tap)
@@ -213,6 +228,11 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         else if (!_settled)
         {
             _firewall.RemoveAll();
+        }
+
+        if (!_policy.ServesGuests && !_settled)
+        {
+            _services?.End();
         }
 
         if (!_settled && !Forwards())
@@ -283,14 +303,25 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
                 netlink.DeleteLink(tap);
             }
 
-            if (_policy.Filters)
-            {
-                _firewall.Forget(tap);
-            }
+            ForgetGuest(tap);
         }
         catch (Exception e) when (e is Win32Exception or VolantException)
         {
             LogTapLeft(tap, e);
+        }
+    }
+
+    /// <summary>What a guest was allowed and what was served to it, after its tap.</summary>
+    private void ForgetGuest(string tap)
+    {
+        if (_policy.ServesGuests)
+        {
+            _services?.Remove(tap);
+        }
+
+        if (_policy.Filters)
+        {
+            _firewall.Forget(tap);
         }
     }
 

@@ -113,7 +113,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         }
 
         ports.OpenVm(vm);
-        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, AddressesOf(vm), cancellationToken), vm.Vm.MacAddress);
+        var nic = GuestOf(vm) is { } guest ? new NicSpec(await network.AttachAsync(guest, cancellationToken), vm.Vm.MacAddress) : null;
         if (plan.Devices.Count > 0)
         {
             await devices.AcquireAsync(vm.Id);
@@ -124,10 +124,17 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
     /// <summary>Puts the tap of a VM that runs right, and what its guest may send.</summary>
     /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
-    public Task RepairNetworkAsync(VmRecord vm) => network.AttachAsync(vm.Vm.Uid, AddressesOf(vm), CancellationToken.None);
+    public Task RepairNetworkAsync(VmRecord vm) => GuestOf(vm) is { } guest ? network.AttachAsync(guest, CancellationToken.None) : Task.CompletedTask;
 
-    /// <summary>What the network must know of a VM that runs; null when it has no tap.</summary>
-    public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new AttachedGuest(vm.Vm.Uid, AddressesOf(vm));
+    /// <summary>What the network must know of a VM; null when it has no tap.</summary>
+    public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null
+        : new AttachedGuest(vm.Vm.Uid, vm.Name, vm.Vm.IpAddress is { Length: > 0 } address ? [IPAddress.Parse(address)] : []);
+
+    /// <summary>Whether a VM with a plan gets an address of the pool; else it has none, or gets one from somebody else's DHCP server.</summary>
+    public bool LeasesAddress(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged || (plan.NetworkMode == NetworkModes.Dhcp && network.ServesDhcp);
+
+    /// <summary>Whether a VM's address is the one that its guest says it has.</summary>
+    public bool LearnsAddress(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Dhcp && !network.ServesDhcp;
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
     /// <param name="vm">The VM.</param>
@@ -195,8 +202,6 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
             await ProcessExitWatcher.WaitForExitAsync(process);
         }
     }
-
-    private static IReadOnlyList<IPAddress> AddressesOf(VmRecord vm) => vm.Vm.IpAddress is { Length: > 0 } address ? [IPAddress.Parse(address)] : [];
 
     private string LogsOf(Guid uid) => Path.Combine(options.LogDirectory, uid.ToString("D"));
 

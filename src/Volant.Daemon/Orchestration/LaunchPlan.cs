@@ -122,7 +122,6 @@ internal sealed record LaunchPlan
     {
         var manifest = config.Manifest is { } own ? ManifestRules.Normalise(own) : installed;
         RejectInvalid(config, manifest);
-        RejectUnsupported(config, manifest);
         var plan = new LaunchPlan
         {
             Plugin = config.Plugin ?? manifest.Name!,
@@ -181,17 +180,6 @@ internal sealed record LaunchPlan
         if (faults.Count > 0)
         {
             throw Invalid(faults);
-        }
-    }
-
-    private static void RejectUnsupported(VmConfig config, PluginManifest manifest)
-    {
-        var what =
-            (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
-            : null;
-        if (what is not null)
-        {
-            throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd cannot start a VM with {what}; remove it from the manifest or the configuration.");
         }
     }
 

@@ -325,7 +325,7 @@ internal sealed partial class VmOrchestrator(
 
     private static string? MacOf(LaunchPlan plan, Guid uid) => plan.NetworkMode == NetworkModes.Vsock ? null : MacAddress.FromUid(uid).ToString();
 
-    private AddressRange? PoolOf(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged ? Pool : null;
+    private AddressRange? PoolOf(LaunchPlan plan) => resources.LeasesAddress(plan) ? Pool : null;
 
     /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
     private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot, Action? spawned = null)

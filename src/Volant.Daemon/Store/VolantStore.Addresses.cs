@@ -23,6 +23,23 @@ internal sealed partial class VolantStore
     public IReadOnlyList<(IPAddress Address, string Vm)> ListLeases() => database.Read(c => c.Query(
         row => (IPAddress.Parse(Format(row.GetInt64(0))), row.GetString(1)), "SELECT a.number, v.name FROM addresses a JOIN vms v ON v.id = a.vm_id ORDER BY a.number"));
 
+    /// <summary>Records the address that somebody else's DHCP server gave a running VM's guest, as the guest says; null when it has none any more.</summary>
+    /// <returns>The record; null when the VM does not run any more, or another VM has the address.</returns>
+    public Task<VmRecord?> SetLearntAddressAsync(long id, IPAddress? address, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
+        {
+            var c = change.Connection;
+            if (FindVm(c, id) is not { Vm.Status: VmStatus.Running }
+                || (address is not null && c.Scalar("SELECT 1 FROM vms WHERE ip_address = $ip AND id <> $id", ("$ip", address.ToString()), ("$id", id)) is not null))
+            {
+                return null;
+            }
+
+            c.Execute("UPDATE vms SET ip_address = $ip, updated_at = $now, revision = revision + 1 WHERE id = $id", ("$id", id), ("$ip", address?.ToString()), ("$now", Now));
+            return FindVm(c, id);
+        },
+        cancellationToken);
+
     /// <summary>Gives a VM an address of the range, or takes its address back when there is no range.</summary>
     /// <exception cref="VolantException"><c>ip_pool_exhausted</c>.</exception>
     private void Lease(SqliteConnection c, long id, AddressRange? range)

@@ -21,14 +21,15 @@ internal sealed class BridgeBench : IDisposable
     public static readonly byte[] BridgeMac = MacAddress.ForBridge(Subnet.ToNumber(IPAddress.Parse(HostIp))).ToArray();
     public static readonly byte[] OutsideMac = [2, 0, 0, 0, 0, 9];
 
+    private readonly Func<GuestServices>? _services;
     private ushort _marks = 1000;
 
-    private BridgeBench(BridgePolicy policy)
+    private BridgeBench(BridgePolicy policy, Func<GuestServices>? services, SettableTimeProvider clock)
     {
-        Policy = policy;
+        (Policy, _services, Clock) = (policy, services, clock);
         Network = New();
-        Guest = new TapPort(Network.Attach(One, [IPAddress.Parse(OneIp)]));
-        Other = new TapPort(Network.Attach(Two, [IPAddress.Parse(TwoIp)]));
+        Guest = new TapPort(Network.Attach(Both[0]));
+        Other = new TapPort(Network.Attach(Both[1]));
         Outside = OpenOutside("outside");
         Netlink.SetMaster(Netlink.GetLink(Outside.Name).Index, Netlink.GetLink(Bridge).Index);
 
@@ -38,6 +39,8 @@ internal sealed class BridgeBench : IDisposable
     }
 
     public BridgePolicy Policy { get; }
+
+    public SettableTimeProvider Clock { get; }
 
     public LinuxBridgeNetwork Network { get; private set; }
 
@@ -49,16 +52,16 @@ internal sealed class BridgeBench : IDisposable
 
     public TapPort Outside { get; }
 
-    public static IReadOnlyList<AttachedGuest> Both { get; } = [new(One, [IPAddress.Parse(OneIp)]), new(Two, [IPAddress.Parse(TwoIp)])];
+    public static IReadOnlyList<AttachedGuest> Both { get; } = [new(One, "one", [IPAddress.Parse(OneIp)]), new(Two, "two", [IPAddress.Parse(TwoIp)])];
 
     public static string Table => $"volant-{Bridge}";
 
-    public static void Run(Action<BridgeBench> test, BridgePolicy? policy = null)
+    public static void Run(Action<BridgeBench> test, BridgePolicy? policy = null, Func<GuestServices>? services = null, SettableTimeProvider? clock = null)
     {
         Assert.SkipUnless(Nftables.IsAvailable, "needs the library libnftables.so.1 (apt-get install libnftables1)");
         NetworkNamespace.Run(() =>
         {
-            using var bench = new BridgeBench(policy ?? new BridgePolicy());
+            using var bench = new BridgeBench(policy ?? new BridgePolicy(), services, clock ?? new SettableTimeProvider());
             test(bench);
         });
     }
@@ -71,7 +74,7 @@ internal sealed class BridgeBench : IDisposable
         // Every guest may send this, and it arrives after what was sent before it.
         var mark = Frames.IpFrame(Frames.Everybody, OneMac, "0.0.0.0", "255.255.255.255", Frames.Udp, Frames.Datagram(68, 67, Frames.Number(_marks++)));
         Guest.Send(mark);
-        return Outside.ReceiveUntil(arrived => arrived.SequenceEqual(mark)).Any(arrived => arrived.SequenceEqual(frame));
+        return Outside.ReceiveUntil(arrived => Frames.Same(arrived, mark)).Any(arrived => Frames.Same(arrived, frame));
     }
 
     /// <summary>Sends a frame of others to the second guest, and returns it.</summary>
@@ -108,7 +111,7 @@ internal sealed class BridgeBench : IDisposable
         Netlink.Dispose();
     }
 
-    private LinuxBridgeNetwork New() => new(Bridge, IPAddress.Parse(HostIp), 24, Policy, NullLogger.Instance);
+    private LinuxBridgeNetwork New() => new(Bridge, IPAddress.Parse(HostIp), 24, Policy, NullLogger.Instance, _services?.Invoke());
 
     private static void UntilArrives(TapPort from, byte[] frame, TapPort to)
     {
@@ -117,7 +120,7 @@ internal sealed class BridgeBench : IDisposable
             from.Send(frame);
             while (to.Receive(10) is { } arrived)
             {
-                if (arrived.SequenceEqual(frame))
+                if (Frames.Same(arrived, frame))
                 {
                     return;
                 }

@@ -49,7 +49,7 @@ public sealed class FirewallTests
         foreach (var fault in bench.Network.Check(Both))
         {
             Assert.False(fault.IsLost);
-            bench.Network.Attach(fault.Uid, Both.Single(guest => guest.Uid == fault.Uid).Addresses);
+            bench.Network.Attach(Both.Single(guest => guest.Uid == fault.Uid));
         }
 
         Assert.Empty(bench.Network.Check(Both));
@@ -64,7 +64,7 @@ public sealed class FirewallTests
     {
         Nftables.Run($"delete table bridge {Table}");
 
-        bench.Network.Attach(Two, Both[1].Addresses);
+        bench.Network.Attach(Both[1]);
 
         Assert.Equal(2, Elements("taps").Count);
         Assert.False(bench.Passes(Forged));
@@ -74,7 +74,7 @@ public sealed class FirewallTests
     public void The_next_daemon_keeps_the_rules_of_those_that_run_and_finds_those_of_nobody() => Run(bench =>
     {
         var next = bench.Restart();
-        next.Attach(Guid.Parse("01234567-89ab-7def-8123-456789abcd03"), [IPAddress.Parse("10.77.0.4")]);
+        next.Attach(new AttachedGuest(Guid.Parse("01234567-89ab-7def-8123-456789abcd03"), "third", [IPAddress.Parse("10.77.0.4")]));
         Assert.Equal(3, Elements("taps").Count);
         Assert.False(bench.Passes(Forged));
         Assert.Empty(next.Check(Both));
@@ -95,7 +95,7 @@ public sealed class FirewallTests
         var next = bench.Restart();
         foreach (var fault in next.Check(Both))
         {
-            next.Attach(fault.Uid, Both.Single(guest => guest.Uid == fault.Uid).Addresses);
+            next.Attach(Both.Single(guest => guest.Uid == fault.Uid));
         }
 
         Assert.False(bench.Passes(Forged));
@@ -104,7 +104,7 @@ public sealed class FirewallTests
     [Fact]
     public void A_guest_with_another_address_loses_the_old_one() => Run(bench =>
     {
-        bench.Network.Attach(One, [IPAddress.Parse("10.77.0.9")]);
+        bench.Network.Attach(new AttachedGuest(One, "web", [IPAddress.Parse("10.77.0.9")]));
 
         Assert.False(bench.Passes(Frames.Arp(OneMac, OneMac, OneIp, HostIp)));
         Assert.True(bench.Passes(Frames.Arp(OneMac, OneMac, "10.77.0.9", HostIp)));
@@ -127,7 +127,7 @@ public sealed class FirewallTests
         bench.Netlink.DeleteLink(Tap);
         Assert.Equal([new TapFault(One, IsLost: true)], bench.Network.Check(Both));
 
-        bench.Network.Attach(One, Both[0].Addresses);
+        bench.Network.Attach(Both[0]);
         Assert.Equal([new TapFault(One, IsLost: true)], bench.Network.Check(Both));
     });
 
@@ -139,7 +139,7 @@ public sealed class FirewallTests
         {
             bench.Netlink.SetLink(index, change);
             Assert.Equal([new TapFault(One, IsLost: false)], bench.Network.Check(Both));
-            bench.Network.Attach(One, Both[0].Addresses);
+            bench.Network.Attach(Both[0]);
             Assert.DoesNotContain(bench.Network.Check(Both), fault => !fault.IsLost);
         }
 
@@ -153,7 +153,7 @@ public sealed class FirewallTests
         bench.Netlink.DeleteLink(Bridge);
 
         Assert.Equal(2, bench.Network.Check(Both).Count(fault => !fault.IsLost));
-        bench.Network.Attach(One, Both[0].Addresses);
+        bench.Network.Attach(Both[0]);
 
         Assert.Equal(bench.Netlink.GetLink(Bridge).Index, bench.Netlink.GetLink(Tap).Master);
     });
@@ -176,7 +176,7 @@ public sealed class FirewallTests
         bench.Netlink.CreateBridge(LinuxBridgeNetwork.TapNameFor(uid), [2, 0, 0, 0, 0, 3]);
         bench.Netlink.SetDown(bench.Netlink.GetLink(LinuxBridgeNetwork.TapNameFor(uid)).Index);
 
-        Assert.Throws<VolantException>(() => bench.Network.Attach(uid, []));
+        Assert.Throws<VolantException>(() => bench.Network.Attach(new AttachedGuest(uid, "web", [])));
 
         Assert.Equal(2, Elements("taps").Count);
     });

@@ -66,7 +66,7 @@ public sealed class ForgedFrameTests
     [Fact]
     public void A_guest_that_has_no_address_yet_may_only_ask_for_one() => Run(bench =>
     {
-        bench.Network.Attach(One, []);
+        bench.Network.Attach(new AttachedGuest(One, "web", []));
         Assert.Equal(
             ["a DHCP client", "whether its address is free"],
             Good.Where(frame => bench.Passes(frame.Value)).Select(frame => frame.Key).Order(StringComparer.Ordinal));
@@ -79,6 +79,6 @@ public sealed class ForgedFrameTests
 
         bench.Outside.Send(frame);
 
-        bench.Other.ReceiveUntil(arrived => arrived.SequenceEqual(frame));
+        bench.Other.ReceiveUntil(arrived => Frames.Same(arrived, frame));
     });
 }

@@ -27,13 +27,20 @@ internal static class Frames
     {
         byte[] header = [0x45, 0, .. Number((ushort)(20 + content.Length)), 0, 1, 0, 0, 64, protocol, 0, 0, .. Address(from), .. Address(to)];
         BinaryPrimitives.WriteUInt16BigEndian(header.AsSpan(10), Checksum(header));
+        if (protocol == Tcp)
+        {
+            // With the addresses, protocol and length in front (RFC 9293 §3.1).
+            content = [.. content];
+            BinaryPrimitives.WriteUInt16BigEndian(content.AsSpan(16), Checksum([.. Address(from), .. Address(to), 0, protocol, .. Number((ushort)content.Length), .. content]));
+        }
+
         return [.. header, .. content];
     }
 
     /// <summary>A UDP datagram without a checksum (RFC 768).</summary>
     public static byte[] Datagram(ushort from, ushort to, byte[] content) => [.. Number(from), .. Number(to), .. Number((ushort)(8 + content.Length)), 0, 0, .. content];
 
-    /// <summary>A TCP segment that asks for a connection (RFC 9293); its checksum is left out, see <see cref="TapPort"/>.</summary>
+    /// <summary>A TCP segment that asks for a connection (RFC 9293); <see cref="Packet"/> writes its checksum.</summary>
     public static byte[] Synchronise(ushort from, ushort to) => [.. Number(from), .. Number(to), 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0x20, 0, 0, 0, 0, 0];
 
     /// <summary>An echo request (RFC 792).</summary>
@@ -46,6 +53,11 @@ internal static class Frames
 
     public static byte[] IpFrame(byte[] to, byte[] from, string source, string destination, byte protocol, byte[] content) =>
         Ethernet(to, from, Ip, Packet(source, destination, protocol, content));
+
+    /// <summary>Whether two frames are equal but for their padding, which the kernel cuts off some.</summary>
+    public static bool Same(byte[] one, byte[] other) =>
+        one.AsSpan(0, Math.Min(one.Length, other.Length)).SequenceEqual(other.AsSpan(0, Math.Min(one.Length, other.Length)))
+        && (one.Length > other.Length ? one[other.Length..] : other[one.Length..]).All(padding => padding == 0);
 
     public static bool IsIp(byte[] frame, byte protocol) => TypeOf(frame) == Ip && frame[23] == protocol;
 

@@ -226,9 +226,12 @@ internal sealed class FakeNetwork : IHostNetwork
         return Task.FromResult<IReadOnlyList<TapFault>>([.. Faults.Where(fault => guests.Any(guest => guest.Uid == fault.Uid))]);
     }
 
-    public async Task<string> AttachAsync(Guid uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    public bool ServesDhcp { get; set; }
+
+    public async Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken)
     {
-        Allowed[uid] = addresses;
+        var uid = guest.Uid;
+        Allowed[uid] = guest.Addresses;
         if (Failure is { } failure)
         {
             throw failure;
