@@ -75,12 +75,6 @@ internal static class DaemonEnvironment
             Bridge = ParseBridge(Get("VOLANT_BRIDGE") ?? "vbr0"),
             Subnet = subnet,
             HostIp = ParseHostIp(Get("VOLANT_HOST_IP") ?? "192.168.127.1", subnet),
-            ReservedAddresses = ParseReserved(Get("VOLANT_RESERVED_ADDRESSES"), subnet),
-            Firewall = ParseSwitch("VOLANT_FIREWALL"),
-            GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION"),
-            Dnsmasq = Get("VOLANT_DNSMASQ") is null or "auto" or "off" ? null : ParseProgram("VOLANT_DNSMASQ", Get("VOLANT_DNSMASQ")!),
-            ServesGuests = Get("VOLANT_DNSMASQ") != "off",
-            DnsServers = ParseServers(Get("VOLANT_DNS_SERVERS")),
             RuntimeDirectory = CheckRuntimeDirectory(AbsolutePath("VOLANT_RUNTIME_DIR", Path.Combine(state, "run"))),
             LogDirectory = AbsolutePath("VOLANT_LOG_DIR", Path.Combine(state, "logs")),
             KernelBzImage = AbsolutePath("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage"),
@@ -106,6 +100,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
+        options = ReadGuestNetwork(options, Get);
         return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -123,18 +118,33 @@ internal static class DaemonEnvironment
             return Path.IsPathRooted(value) && !value.Contains('\0', StringComparison.Ordinal) ? Path.GetFullPath(value) : throw Bad(name, value, "an absolute path");
         }
 
-        bool ParseSwitch(string name) => Get(name) switch
-        {
-            null or "on" => true,
-            "off" => false,
-            { } text => throw Bad(name, text, "on or off"),
-        };
-
         int ParseNumber(string name, int fallback, int least, int most) =>
             Get(name) is not { } text ? fallback
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw Bad(name, text, $"a whole number from {least} to {most}");
     }
+
+    /// <summary>Adds what concerns guests on the bridge.</summary>
+    private static DaemonOptions ReadGuestNetwork(DaemonOptions options, Func<string, string?> get)
+    {
+        var dnsmasq = get("VOLANT_DNSMASQ") ?? "auto";
+        return options with
+        {
+            ReservedAddresses = ParseReserved(get("VOLANT_RESERVED_ADDRESSES"), options.Subnet),
+            Firewall = ParseSwitch("VOLANT_FIREWALL", get("VOLANT_FIREWALL")),
+            GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION", get("VOLANT_GUEST_ISOLATION")),
+            Dnsmasq = dnsmasq is "auto" or "off" ? null : ParseProgram("VOLANT_DNSMASQ", dnsmasq),
+            ServesGuests = dnsmasq != "off",
+            DnsServers = ParseServers(get("VOLANT_DNS_SERVERS")),
+        };
+    }
+
+    private static bool ParseSwitch(string name, string? text) => text switch
+    {
+        null or "on" => true,
+        "off" => false,
+        _ => throw Bad(name, text, "on or off"),
+    };
 
     /// <summary>Refuses a directory below which no VM could have its sockets.</summary>
     private static string CheckRuntimeDirectory(string path)

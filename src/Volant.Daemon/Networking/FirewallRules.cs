@@ -54,6 +54,12 @@ internal sealed record FirewallRules(string Bridge, bool Isolated, bool ServesGu
         add table {{Packets}} {{Table}}
         flush table {{Frames}} {{Table}}
         flush table {{Packets}} {{Table}}
+        {{FrameRules}}
+        {{PacketRules}}
+
+        """;
+
+    private string FrameRules => $$"""
         table {{Frames}} {{Table}} {
             set {{Taps}} { type ifname; }
             set {{Macs}} { type ifname . ether_addr; }
@@ -80,6 +86,9 @@ internal sealed record FirewallRules(string Bridge, bool Isolated, bool ServesGu
                 counter drop comment "not the guest's IPv4 address"
             }
         }
+        """;
+
+    private string PacketRules => $$"""
         table {{Packets}} {{Table}} {
             set {{Guests}} { type ipv4_addr; }
             set pings { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }
@@ -113,7 +122,6 @@ internal sealed record FirewallRules(string Bridge, bool Isolated, bool ServesGu
                 ip saddr @{{Guests}} oifname != "{{Bridge}}" masquerade
             }
         }
-
         """;
 
     /// <summary>The elements of a guest.</summary>

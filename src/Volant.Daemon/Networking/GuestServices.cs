@@ -255,11 +255,9 @@ internal sealed partial class GuestServices(string program, GuestServiceFiles fi
 
         // It holds nothing that needs an orderly end. When it was started by this daemon its watcher reaps it.
         process.Signal(Kill);
-        for (var wait = 0; wait < LongestEndMs && process.Identity.IsAlive(); wait++)
-        {
-            Thread.Sleep(1); // Until its ports are free.
-        }
 
+        // Until its ports are free.
+        SpinWait.SpinUntil(() => !process.Identity.IsAlive(), LongestEndMs);
         process.Dispose();
     }
 

@@ -1,5 +1,3 @@
-using Volant.Contracts.Api;
-
 namespace Volant.Daemon.Orchestration;
 
 /// <summary>Ends a run: asks the guest to power off, and ends the hypervisor when it has not in time.</summary>

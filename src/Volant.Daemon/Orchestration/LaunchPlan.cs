@@ -36,6 +36,9 @@ internal sealed record LaunchPlan
     /// <summary>See <see cref="NetworkModes"/>.</summary>
     public required string NetworkMode { get; init; }
 
+    /// <summary>What is asked of the network besides its mode.</summary>
+    public NetworkConfig? Network { get; init; }
+
     /// <summary>Boot medium; null for one that holds the agent alone, which then changes over to the root disk.</summary>
     public BootMedia? Initramfs { get; init; }
 
@@ -130,6 +133,7 @@ internal sealed record LaunchPlan
             CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,
             MemoryMib = config.Resources?.MemoryMb ?? manifest.Resources?.MemoryMb ?? DefaultMemoryMib,
             NetworkMode = config.Network?.Mode ?? manifest.Network?.Mode ?? NetworkModes.Bridged,
+            Network = config.Network ?? manifest.Network,
             Initramfs = config.Initramfs ?? manifest.Initramfs,
             Rootfs = config.Rootfs ?? manifest.Rootfs,
             Disks = OrderDisks(config, manifest),

@@ -8,19 +8,6 @@ namespace Volant.Daemon.Orchestration;
 // What a daemon does with the VMs of the one before it.
 internal sealed partial class VmOrchestrator
 {
-    /// <summary>Refuses a subnet that leaves out addresses which VMs have: their guests would be cut off, or others would get their addresses.</summary>
-    /// <exception cref="ConfigurationException">The message names those VMs and the remedy.</exception>
-    public void CheckSubnet()
-    {
-        var outside = store.ListLeases().Where(lease => !subnet.IsUsable(lease.Address)).ToList();
-        if (outside.Count > 0)
-        {
-            var named = string.Join(", ", outside.Take(5).Select(lease => $"{lease.Vm} ({lease.Address})")) + (outside.Count > 5 ? $" and {outside.Count - 5} others" : string.Empty);
-            throw new ConfigurationException(
-                $"VOLANT_SUBNET: '{subnet}' with the host's address {subnet.HostAddress} leaves out the addresses of VMs: {named}; expected the subnet of before as long as these VMs exist. Start with that, delete them, then change it.");
-        }
-    }
-
     /// <summary>Takes charge of a VM that an earlier daemon launched, or settles its record. The caller holds the owner's lane.</summary>
     /// <param name="owner">Its owner.</param>
     /// <param name="vm">Its record.</param>
@@ -70,41 +57,6 @@ internal sealed partial class VmOrchestrator
         },
         CancellationToken.None);
 
-    /// <summary>Repairs the tap of a run, or says that its network is lost; leaves it alone when an operation is under way, or the run is over.</summary>
-    /// <param name="owner">The VM's owner.</param>
-    /// <param name="run">The run whose tap was looked at.</param>
-    /// <param name="isLost">Whether it cannot be repaired.</param>
-    /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
-    public async Task RepairNetworkAsync(VmOwner owner, VmRun run, bool isLost)
-    {
-        if (!await owner.Lane.WaitAsync(TimeSpan.Zero))
-        {
-            return;
-        }
-
-        try
-        {
-            if (owner.Run != run || store.FindVm(owner.Id) is not { } vm)
-            {
-                return;
-            }
-
-            if (isLost)
-            {
-                await supervisor.ReportNetworkLostAsync(run, vm);
-            }
-            else
-            {
-                await resources.RepairNetworkAsync(vm);
-                LogNetworkRepaired(vm.Name);
-            }
-        }
-        finally
-        {
-            owner.Lane.Release();
-        }
-    }
-
     private async Task AdoptAsync(VmOwner owner, VmRecord vm, VmProcess process)
     {
         if (vm.Vm.Status == VmStatus.Starting)
@@ -125,6 +77,4 @@ internal sealed partial class VmOrchestrator
     [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "VM {Vm} is adopted, hypervisor process {ProcessId}")]
     private partial void LogAdopted(string vm, int processId);
 
-    [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "The tap of VM {Vm}, or what its guest may send, was changed by somebody and is put right")]
-    private partial void LogNetworkRepaired(string vm);
 }

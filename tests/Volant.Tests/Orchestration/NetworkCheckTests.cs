@@ -1,5 +1,6 @@
 using System.Net;
 using Volant.Contracts.Api;
+using Volant.Contracts.Manifests;
 using Volant.Daemon;
 using Volant.Daemon.Networking;
 
@@ -87,6 +88,49 @@ public sealed class NetworkCheckTests : IAsyncLifetime
         _host.Options = _host.Options with { HostIp = IPAddress.Parse("192.168.127.2") };
 
         Assert.Contains("web (192.168.127.2)", (await Assert.ThrowsAsync<ConfigurationException>(_host.RestartAsync)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("10.9.8.0/24", null, null, "config.network.subnet")]
+    [InlineData(null, "192.168.127.9", null, "config.network.gateway")]
+    [InlineData("192.168.127.0/24", "192.168.127.1", false, "config.network.auto_assign")]
+    public async Task A_network_that_this_host_does_not_have_is_refused_not_ignored(string? subnet, string? gateway, bool? assign, string field)
+    {
+        var network = new NetworkConfig { Mode = "bridged", Subnet = subnet, Gateway = gateway, AutoAssign = assign };
+
+        var failure = await Assert.ThrowsAsync<VolantException>(() => _host.Orchestrator.CreateAsync(
+            new CreateVmRequest { Name = "web", Plugin = "hello", Config = new VmConfig { Network = network } }, Cancel));
+
+        Assert.Equal((ErrorCodes.Unsupported, field), (failure.Code, Assert.Single(failure.Fields).Path));
+        _host.AssertNothingIsHeld();
+    }
+
+    [Fact]
+    public async Task By_DHCP_a_guest_gets_an_address_of_the_pool_when_the_host_serves_it_and_else_none_of_ours()
+    {
+        var request = new CreateVmRequest { Name = "web", Plugin = "hello", Config = new VmConfig { Network = new NetworkConfig { Mode = "dhcp" } } };
+        var foreign = await _host.Orchestrator.CreateAsync(request, Cancel);
+        Assert.Equal(string.Empty, foreign.IpAddress);
+        Assert.Empty(_host.Network.Allowed[foreign.Uid]);
+        Assert.Contains("ip=dhcp", _host.Launcher.Specs[foreign.Uid].KernelArguments, StringComparison.Ordinal);
+        await _host.Orchestrator.DeleteAsync("web", Cancel);
+
+        _host.Network.ServesDhcp = true;
+        var served = await _host.Orchestrator.CreateAsync(request, Cancel);
+
+        Assert.Equal("192.168.127.2", served.IpAddress);
+        Assert.Equal("192.168.127.2", Assert.Single(_host.Network.Allowed[served.Uid]).ToString());
+    }
+
+    [Fact]
+    public async Task An_address_that_a_guest_names_is_recorded_unless_another_VM_has_it()
+    {
+        await CreateAsync("other");
+        var vm = await _host.Orchestrator.CreateAsync(new CreateVmRequest { Name = "web", Plugin = "hello", Config = new VmConfig { Network = new NetworkConfig { Mode = "dhcp" } } }, Cancel);
+
+        Assert.Null(await _host.Store.SetLearntAddressAsync(vm.Id, IPAddress.Parse("192.168.127.2"), Cancel));
+        Assert.Equal("10.1.2.3", (await _host.Store.SetLearntAddressAsync(vm.Id, IPAddress.Parse("10.1.2.3"), Cancel))!.Vm.IpAddress);
+        Assert.Equal(string.Empty, (await _host.Store.SetLearntAddressAsync(vm.Id, null, Cancel))!.Vm.IpAddress);
     }
 
     public ValueTask DisposeAsync() => _host.DisposeAsync();
