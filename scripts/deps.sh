@@ -5,11 +5,11 @@ set -euo pipefail
 usage() { echo "usage: ${0##*/} build|run|test" >&2; exit 2; }
 [ $# -eq 1 ] || usage
 
-# What is looked for: a command, or the path of a file; and the Debian package that brings it.
+# What is looked for: a command, the path of a file, or a library; and the Debian package that brings it.
 build=(gcc:gcc /usr/include/zlib.h:zlib1g-dev objcopy:binutils /usr/include/stdlib.h:libc6-dev)
-run=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils busybox:busybox-static depmod:kmod ip:iproute2 curl:curl)
+run=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils busybox:busybox-static depmod:kmod ip:iproute2 curl:curl libnftables.so.1:libnftables1)
 test=(shellcheck:shellcheck cpio:cpio jq:jq socat:socat xz:xz-utils zstd:zstd node:nodejs npm:npm tmux:tmux zsh:zsh fish:fish mke2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mksquashfs:squashfs-tools
-    docker-registry:docker-registry buildah:buildah skopeo:skopeo umoci:umoci mcopy:mtools fsck.fat:dosfstools cloud-localds:cloud-image-utils mmdebstrap:mmdebstrap chromium:chromium)
+    docker-registry:docker-registry buildah:buildah skopeo:skopeo umoci:umoci mcopy:mtools fsck.fat:dosfstools cloud-localds:cloud-image-utils mmdebstrap:mmdebstrap chromium:chromium dnsmasq:dnsmasq-base)
 case $1 in
     build) wanted=("${build[@]}") ;;
     run) wanted=("${run[@]}") ;;
@@ -23,6 +23,7 @@ PATH=$PATH:/usr/sbin:/sbin
 present() {
     case $1 in
         /*) [ -e "$1" ] ;;
+        *.so.*) ldconfig -p | grep -qF "$1" ;;
         # The distribution also has a dynamically linked busybox, which cannot run in a guest.
         busybox) command -v busybox >/dev/null && ! grep -aqF /ld-linux "$(command -v busybox)" ;;
         *) command -v "$1" >/dev/null ;;

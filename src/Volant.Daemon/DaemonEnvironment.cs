@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
@@ -25,6 +26,11 @@ internal static class DaemonEnvironment
         ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
         ("VOLANT_SUBNET", "192.168.127.0/24", "IPv4 subnet of bridged VMs"),
         ("VOLANT_HOST_IP", "192.168.127.1", "address of the host in that subnet"),
+        ("VOLANT_RESERVED_ADDRESSES", "none", "comma list of addresses of that subnet, or ranges such as 192.168.127.10-192.168.127.19, that no VM gets"),
+        ("VOLANT_FIREWALL", "on", "off: guests on the bridge may pose as others and reach the host"),
+        ("VOLANT_GUEST_ISOLATION", "on", "off: guests on the bridge may reach each other"),
+        ("VOLANT_DNSMASQ", "auto", "program that answers DHCP and DNS of guests on the bridge: auto for the installed dnsmasq if there is one, its path, or off"),
+        ("VOLANT_DNS_SERVERS", "those of /etc/resolv.conf", "comma list of addresses that guests' DNS asks for other names, or none"),
         ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
         ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
@@ -99,6 +105,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
+        options = ReadGuestNetwork(options, Get);
         return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -121,6 +128,28 @@ internal static class DaemonEnvironment
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw Bad(name, text, $"a whole number from {least} to {most}");
     }
+
+    /// <summary>Adds what concerns guests on the bridge.</summary>
+    private static DaemonOptions ReadGuestNetwork(DaemonOptions options, Func<string, string?> get)
+    {
+        var dnsmasq = get("VOLANT_DNSMASQ") ?? "auto";
+        return options with
+        {
+            ReservedAddresses = ParseReserved(get("VOLANT_RESERVED_ADDRESSES"), options.Subnet),
+            Firewall = ParseSwitch("VOLANT_FIREWALL", get("VOLANT_FIREWALL")),
+            GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION", get("VOLANT_GUEST_ISOLATION")),
+            Dnsmasq = dnsmasq is "auto" or "off" ? null : ParseProgram("VOLANT_DNSMASQ", dnsmasq),
+            ServesGuests = dnsmasq != "off",
+            DnsServers = ParseServers(get("VOLANT_DNS_SERVERS")),
+        };
+    }
+
+    private static bool ParseSwitch(string name, string? text) => text switch
+    {
+        null or "on" => true,
+        "off" => false,
+        _ => throw Bad(name, text, "on or off"),
+    };
 
     /// <summary>Refuses a directory below which no VM could have its sockets.</summary>
     private static string CheckRuntimeDirectory(string path)
@@ -195,10 +224,47 @@ internal static class DaemonEnvironment
             ? network
             : throw Bad("VOLANT_SUBNET", text, "an IPv4 subnet of /16 to /30 without host bits, such as 192.168.127.0/24");
 
-    private static IPAddress ParseHostIp(string text, IPNetwork subnet) =>
-        IPAddress.TryParse(text, out var address) && address.AddressFamily == AddressFamily.InterNetwork && subnet.Contains(address)
-            ? address
-            : throw Bad("VOLANT_HOST_IP", text, $"an IPv4 address inside {subnet}");
+    private static IPAddress ParseHostIp(string text, IPNetwork subnet)
+    {
+        try
+        {
+            if (IPAddress.TryParse(text, out var address))
+            {
+                _ = new Subnet(subnet, address);
+                return address;
+            }
+        }
+        catch (ArgumentException)
+        {
+            // Outside of the subnet, or its first or last address, which nobody can have.
+        }
+
+        throw Bad("VOLANT_HOST_IP", text, $"an IPv4 address inside {subnet} that is neither its first nor its last");
+    }
+
+    private static (IPAddress First, IPAddress Last)[] ParseReserved(string? text, IPNetwork subnet) =>
+    [
+        .. from entry in (text ?? string.Empty).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+           let ends = entry.Split('-', StringSplitOptions.TrimEntries)
+           select ends.Length <= 2 && IPAddress.TryParse(ends[0], out var first) && IPAddress.TryParse(ends[^1], out var last)
+               && subnet.Contains(first) && subnet.Contains(last) && Subnet.ToNumber(first) <= Subnet.ToNumber(last)
+               ? (first, last)
+               : throw Bad("VOLANT_RESERVED_ADDRESSES", entry, $"addresses of {subnet}, or ranges of them such as {subnet.BaseAddress}-{subnet.BaseAddress}, separated by commas"),
+    ];
+
+    private static string ParseProgram(string name, string text) =>
+        Path.IsPathRooted(text) && File.Exists(text) ? Path.GetFullPath(text) : throw Bad(name, text, "auto, off, or the absolute path of an installed program");
+
+    private static IPAddress[]? ParseServers(string? text) => text switch
+    {
+        null => null,
+        "none" => [],
+        _ =>
+        [
+            .. from entry in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+               select IPAddress.TryParse(entry, out var address) ? address : throw Bad("VOLANT_DNS_SERVERS", entry, "IP addresses separated by commas, or none"),
+        ],
+    };
 
     private static string ParseBridge(string text) =>
         text.Length <= MaxInterfaceName && text is not ("." or "..") && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')

@@ -18,6 +18,7 @@ using Volant.Daemon.Plugins;
 using Volant.Daemon.Publishing;
 using Volant.Daemon.Store;
 using Volant.Linux.Kernel;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
 
@@ -141,7 +142,7 @@ internal static class DaemonHost
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
     {
-        var subnet = new Subnet(options.Subnet, options.HostIp);
+        var subnet = new Subnet(options.Subnet, options.HostIp) { Reserved = options.ReservedAddresses };
         services.AddSingleton(options);
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
@@ -154,7 +155,7 @@ internal static class DaemonHost
         services.AddSingleton<RestartLoop>();
         services.AddSingleton<DeploymentController>();
         services.AddSingleton<PluginRegistry>();
-        services.AddSingleton<IHostNetwork>(provider => new LinuxBridgeNetwork(options.Bridge, options.HostIp, options.Subnet.PrefixLength, provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>()));
+        services.AddSingleton<IHostNetwork>(provider => NewNetwork(provider, options, subnet));
         services.AddSingleton<IHypervisorLauncher>(provider => HypervisorChoice.Create(
             options.Hypervisor, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton(_ => new PciBus("/"));
@@ -179,6 +180,18 @@ internal static class DaemonHost
         services.AddHostedService(provider => provider.GetRequiredService<Recovery>());
         services.AddHostedService(provider => provider.GetRequiredService<RestartLoop>());
         services.AddHostedService(provider => provider.GetRequiredService<DeploymentController>());
+    }
+
+    private static LinuxBridgeNetwork NewNetwork(IServiceProvider provider, DaemonOptions options, Subnet subnet)
+    {
+        var logger = provider.GetRequiredService<ILogger<LinuxBridgeNetwork>>();
+        var program = options.ServesGuests ? options.Dnsmasq ?? GuestServices.FindProgram() : null;
+        var files = new GuestServiceFiles(
+            options.Bridge, subnet, options.DnsServers, EffectiveUser.Id == 0 ? GuestServices.FindUser() : null, GuestServices.DirectoryFor(options.RuntimeDirectory));
+        var services = new GuestServices(program ?? "dnsmasq", files, provider.GetRequiredService<TimeProvider>(), logger);
+        services.Due = services.Ensure;
+        return new LinuxBridgeNetwork(
+            options.Bridge, options.HostIp, options.Subnet.PrefixLength, new BridgePolicy(options.Firewall, options.GuestIsolation, ServesGuests: program is not null), logger, services);
     }
 
     /// <summary>Images, and the disks that are made from them.</summary>

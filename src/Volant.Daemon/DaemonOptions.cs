@@ -24,6 +24,24 @@ internal sealed record DaemonOptions
     /// <summary>Address of the host in <see cref="Subnet"/>.</summary>
     public required IPAddress HostIp { get; init; }
 
+    /// <summary>Ranges of <see cref="Subnet"/> that no VM gets, first and last address each.</summary>
+    public IReadOnlyList<(IPAddress First, IPAddress Last)> ReservedAddresses { get; init; } = [];
+
+    /// <summary>Whether guests on the bridge are kept from posing as others and from reaching the host.</summary>
+    public bool Firewall { get; init; } = true;
+
+    /// <summary>Whether guests on the bridge are kept from reaching each other.</summary>
+    public bool GuestIsolation { get; init; } = true;
+
+    /// <summary>Program that answers guests' DHCP and DNS; null for the installed one, if there is one.</summary>
+    public string? Dnsmasq { get; init; }
+
+    /// <summary>Whether there may be such a program.</summary>
+    public bool ServesGuests { get; init; } = true;
+
+    /// <summary>Where guests' DNS asks for names of others; null for where this host asks, empty for nowhere.</summary>
+    public IReadOnlyList<IPAddress>? DnsServers { get; init; }
+
     /// <summary>Sockets of running VMs, one directory each.</summary>
     public required string RuntimeDirectory { get; init; }
 

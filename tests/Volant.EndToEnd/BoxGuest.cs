@@ -11,21 +11,21 @@ internal sealed class BoxGuest : IAsyncDisposable
 {
     private const string Busybox = "/usr/bin/busybox";
 
-    private BoxGuest()
-    {
-    }
+    private BoxGuest(TestDaemon daemon) => Daemon = daemon;
 
     /// <summary>Path of its VM in the API.</summary>
     public const string Vm = "/api/v1/vms/box";
 
-    public TestDaemon Daemon { get; } = new();
+    public TestDaemon Daemon { get; }
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     /// <summary>Starts one and waits until it is ready.</summary>
     /// <param name="directory">Where its plugin may be built.</param>
     /// <param name="script">The workload, for a shell.</param>
-    public static async Task<BoxGuest> StartAsync(string directory, string script)
+    /// <param name="daemon">Its daemon; one of its own when null.</param>
+    /// <param name="config">Its configuration.</param>
+    public static async Task<BoxGuest> StartAsync(string directory, string script, TestDaemon? daemon = null, string config = "{}")
     {
         Assert.SkipUnless(File.Exists(Busybox), "no static busybox: scripts/deps.sh run");
         var source = Directory.CreateDirectory(Path.Combine(directory, "box")).FullName;
@@ -73,10 +73,10 @@ internal sealed class BoxGuest : IAsyncDisposable
             Cancel);
         var built = await Command.RunAsync([Workspace.Program("fledge"), "build", source, "--output", source + "/"]);
         Assert.True(built.ExitCode == 0, built.ToString());
-        var guest = new BoxGuest();
+        var guest = new BoxGuest(daemon ?? new TestDaemon());
         await guest.Daemon.StartAsync();
         await guest.Daemon.InstallAsync(Path.Combine(source, "box.manifest.json"));
-        await guest.Daemon.CreateReadyAsync("box", "box");
+        await guest.Daemon.CreateReadyAsync("box", "box", config);
         await guest.RunAsync("/bin/busybox --install -s /bin");
         return guest;
     }

@@ -2,6 +2,7 @@ using System.Globalization;
 using Volant.Cli.Api;
 using Volant.Cli.Output;
 using Volant.Linux.Kernel;
+using Volant.Linux.Networking;
 
 namespace Volant.Cli.Doctor;
 
@@ -18,7 +19,7 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
     private static readonly string[] ProgramDirectories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
     /// <summary>All of them, in the order of a start.</summary>
-    public IEnumerable<Check> Run() => [Kvm(), Hypervisor(), ImageTool(), Kernel(), Disk(), OpenSslLibrary()];
+    public IEnumerable<Check> Run() => [Kvm(), Hypervisor(), ImageTool(), Kernel(), Disk(), PacketFilter(), Forwarding(), OpenSslLibrary()];
 
     private Check Kvm()
     {
@@ -88,6 +89,24 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             return new Check("disk", CheckResult.Skipped, $"The free space at {directory} cannot be told: {e.Message}");
+        }
+    }
+
+    private Check PacketFilter() => variable("VOLANT_FIREWALL") == "off" ? new Check("packet-filter", CheckResult.Warning, "VOLANT_FIREWALL is off: guests with a network may pose as others and reach this host.", "unset it")
+        : Nftables.IsAvailable ? new Check("packet-filter", CheckResult.Ok, "libnftables can be loaded.")
+        : new Check("packet-filter", CheckResult.Warning, "libnftables.so.1 is not installed; VMs with a network are refused.", "install the package libnftables1 (Debian, Ubuntu) or nftables-libs (Fedora)");
+
+    private Check Forwarding()
+    {
+        try
+        {
+            return File.ReadAllText(At("/proc/sys/net/ipv4/ip_forward")).Trim() != "0"
+                ? new Check("forwarding", CheckResult.Ok, "This host forwards packets of guests.")
+                : new Check("forwarding", CheckResult.Warning, "This host forwards no packets (net.ipv4.ip_forward is 0): guests reach nothing beyond it.", "sysctl -w net.ipv4.ip_forward=1; volar setup keeps it so");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return new Check("forwarding", CheckResult.Skipped, $"Whether this host forwards packets cannot be told: {e.Message}");
         }
     }
 

@@ -25,28 +25,38 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     private readonly string _bridge;
     private readonly Subnet _subnet;
     private readonly MacAddress _bridgeMac;
+    private readonly BridgePolicy _policy;
+    private readonly Firewall _firewall;
+    private readonly GuestServices? _services;
     private readonly ILogger _logger;
     private readonly SemaphoreSlim _changes = new(MaxConcurrentChanges);
     private readonly SemaphoreSlim _deletions = new(MaxConcurrentDeletions);
+    private bool _settled;
 
     /// <summary>Does not touch the host yet.</summary>
     /// <param name="bridge">Name of the bridge.</param>
     /// <param name="hostAddress">The host's address on it.</param>
     /// <param name="prefixLength">Length of the subnet prefix, 8 to 30.</param>
+    /// <param name="policy">What guests may do.</param>
     /// <param name="logger">Where changes of the host are told.</param>
+    /// <param name="services">DHCP and DNS on the bridge; needed when <paramref name="policy"/> wants them, else it is ended.</param>
     /// <exception cref="ArgumentException">A value cannot be used; the message names it and the remedy.</exception>
-    public LinuxBridgeNetwork(string bridge, IPAddress hostAddress, int prefixLength, ILogger logger)
+    public LinuxBridgeNetwork(string bridge, IPAddress hostAddress, int prefixLength, BridgePolicy policy, ILogger logger, GuestServices? services = null)
     {
-        if (!InterfaceName.IsValid(bridge) || IsTapName(bridge))
+        // The rest of what interfaces may be called has a meaning in the language of packet filter rules.
+        if (!InterfaceName.IsValid(bridge) || IsTapName(bridge) || !bridge.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
         {
             throw new ArgumentException(
-                $"'{bridge}' cannot name the bridge: use 1 to {InterfaceName.MaxLength} ASCII characters without spaces, '/', ':' and '%', such as vbr0.",
+                $"'{bridge}' cannot name the bridge: use 1 to {InterfaceName.MaxLength} ASCII letters, digits, '-', '_' and '.', such as vbr0.",
                 nameof(bridge));
         }
 
         _bridge = bridge;
         _subnet = Subnet.Around(hostAddress, prefixLength);
         _bridgeMac = MacAddress.ForBridge(Subnet.ToNumber(hostAddress));
+        _policy = policy;
+        _firewall = new Firewall(new FirewallRules(bridge, policy.Isolates, policy.ServesGuests), logger);
+        _services = services;
         _logger = logger;
     }
 
@@ -55,7 +65,10 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     public Task EnsureBridgeAsync(CancellationToken cancellationToken) => RunAsync(_changes, EnsureBridge, cancellationToken);
 
     /// <inheritdoc/>
-    public Task<string> AttachAsync(Guid uid, uint? owner, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(uid, owner), cancellationToken);
+    public bool ServesDhcp => _policy.ServesGuests;
+
+    /// <inheritdoc/>
+    public Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(guest), cancellationToken);
 
     /// <inheritdoc/>
     public Task DetachAsync(string tap, CancellationToken cancellationToken)
@@ -69,8 +82,12 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     public Task<IReadOnlyList<string>> ListAsync() => RunAsync(_changes, List, CancellationToken.None);
 
     /// <inheritdoc/>
+    public Task<IReadOnlyList<TapFault>> CheckAsync(IReadOnlyCollection<AttachedGuest> guests) => RunAsync(_changes, () => Check(guests), CancellationToken.None);
+
+    /// <inheritdoc/>
     public void Dispose()
     {
+        _services?.Dispose();
         _changes.Dispose();
         _deletions.Dispose();
     }
@@ -83,44 +100,114 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         return EnsureBridge(netlink);
     });
 
-    internal string Attach(Guid uid, uint? owner = null)
+    internal string Attach(AttachedGuest guest)
     {
-        var name = TapNameFor(uid);
+        var name = TapNameFor(guest.Uid);
         return Explain($"Attaching tap '{name}' to bridge '{_bridge}'", () =>
         {
+            Settle();
             using var netlink = Netlink.Open();
             var bridge = EnsureBridge(netlink);
-            var created = TapDevice.Create(name, owner);
+            var existed = netlink.FindLink(name) is { IsTap: true };
+            var created = false;
             try
             {
-                Connect(netlink, name, MacAddress.ForTap(uid), bridge);
+                if (_policy.Filters)
+                {
+                    // Before there is a tap: its guest is never without rules.
+                    _firewall.Allow(name, MacAddress.FromUid(guest.Uid), guest.Addresses);
+                }
+
+                if (_policy.ServesGuests)
+                {
+                    _services?.Put(name, guest);
+                }
+
+                created = TapDevice.Create(name, guest.Owner);
+                Connect(netlink, name, MacAddress.ForTap(guest.Uid), bridge);
                 return name;
             }
-            catch when (created)
+            catch when (created || !existed)
             {
-                Forget(netlink, name);
+                Forget(netlink, name, created);
                 throw;
             }
         });
     }
 
-    internal static bool Detach(string tap)
+    internal bool Detach(string tap)
     {
         RequireTapName(tap);
-        return Explain($"Deleting tap '{tap}'", () => TapDevice.Delete(tap));
+        return Explain($"Deleting tap '{tap}'", () =>
+        {
+            var deleted = TapDevice.Delete(tap);
+            ForgetGuest(tap);
+            return deleted;
+        });
     }
+
+    internal IReadOnlyList<TapFault> Check(IReadOnlyCollection<AttachedGuest> guests) => Explain($"Checking bridge '{_bridge}'", () =>
+    {
+        var byTap = guests.ToDictionary(guest => TapNameFor(guest.Uid), StringComparer.Ordinal);
+        IReadOnlyList<string> unruly = [];
+        if (guests.Count > 0)
+        {
+            Settle();
+        }
+
+        if (_policy.Filters)
+        {
+            unruly = _firewall.Check(byTap.ToDictionary(guest => guest.Key, guest => (MacAddress.FromUid(guest.Value.Uid), guest.Value.Addresses), StringComparer.Ordinal));
+        }
+
+        if (_policy.ServesGuests)
+        {
+            _services?.Ensure();
+        }
+
+        if (guests.Count == 0)
+        {
+            return (IReadOnlyList<TapFault>)[];
+        }
+
+        using var netlink = Netlink.Open();
+        var bridge = EnsureBridge(netlink);
+        var links = netlink.ListLinks().Where(link => byTap.ContainsKey(link.Name)).ToDictionary(link => link.Name, StringComparer.Ordinal);
+        List<TapFault> faults = [];
+        foreach (var (tap, guest) in byTap)
+        {
+            if (links.GetValueOrDefault(tap) is not { IsTap: true } link)
+            {
+                faults.Add(new TapFault(guest.Uid, IsLost: true));
+            }
+            else if (ChangesOf(link, MacAddress.ForTap(guest.Uid), bridge).Count > 0 || unruly.Contains(tap, StringComparer.Ordinal)
+                || (_policy.ServesGuests && _services?.Serves(tap, guest) is false))
+            {
+                faults.Add(new TapFault(guest.Uid, IsLost: false));
+            }
+            else if (!link.HasCarrier)
+            {
+                // Another tap of the same name: the hypervisor holds none.
+                faults.Add(new TapFault(guest.Uid, IsLost: true));
+            }
+        }
+
+        return faults;
+    });
 
     internal IReadOnlyList<string> List() => Explain("Listing taps", () =>
     {
         using var netlink = Netlink.Open();
         var links = netlink.ListLinks();
         var bridge = links.FirstOrDefault(link => link.Name == _bridge)?.Index;
-        return (IReadOnlyList<string>)
-        [
-            .. from link in links
-               where link.IsTap && IsTapName(link.Name) && (link.Master is null || link.Master == bridge)
-               select link.Name,
-        ];
+        var taps = from link in links
+                   where link.IsTap && IsTapName(link.Name) && (link.Master is null || link.Master == bridge)
+                   select link.Name;
+
+        // Where there is no bridge there never was a guest, nor a reason to load the library.
+        var ruled = _policy.Filters && bridge is not null ? _firewall.ListTaps().Where(IsTapName) : [];
+        var served = _policy.ServesGuests && _services is not null ? _services.ListTaps().Where(IsTapName) : [];
+        return (IReadOnlyList<string>)[.. taps.Union(ruled, StringComparer.Ordinal).Union(served, StringComparer.Ordinal)];
     });
 
     private static void RequireTapName(string tap)
@@ -131,22 +218,65 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         }
     }
 
-    private static void Connect(Netlink netlink, string name, MacAddress mac, int bridge)
+    /// <summary>Before the first guest: refuses when the rules cannot be made, or removes those that an earlier daemon made.</summary>
+    private void Settle()
+    {
+        if (_policy.Filters)
+        {
+            Firewall.Require();
+        }
+        else if (!_settled)
+        {
+            _firewall.RemoveAll();
+        }
+
+        if (!_policy.ServesGuests && !_settled)
+        {
+            _services?.End();
+        }
+
+        if (!_settled && !Forwards())
+        {
+            LogNotForwarding();
+        }
+
+        _settled = true;
+    }
+
+    private static bool Forwards()
+    {
+        try
+        {
+            return File.ReadAllText("/proc/sys/net/ipv4/ip_forward").Trim() != "0";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true; // It cannot be told.
+        }
+    }
+
+    private void Connect(Netlink netlink, string name, MacAddress mac, int bridge)
     {
         DisableIPv6(name);
         var tap = netlink.GetLink(name);
-        var change = new LinkChange
-        {
-            Mac = tap.Mac == mac.ToString() ? default : mac.ToArray(),
-            Master = tap.Master == bridge ? null : bridge,
-            Up = tap.IsUp ? null : true,
-        };
 
         // A tap that a hypervisor uses is normally right already, and then not touched.
-        if (change != default)
+        foreach (var change in ChangesOf(tap, mac, bridge))
         {
             netlink.SetLink(tap.Index, change);
         }
+    }
+
+    /// <summary>
+    /// What makes a tap right, in this order: a port of the bridge is isolated after it has joined, and up only then. The kernel's own
+    /// isolation, and not a rule, because it also holds for frames that are flooded, costs nothing per frame, and stays when rules are lost.
+    /// </summary>
+    private List<LinkChange> ChangesOf(NetworkLink tap, MacAddress mac, int bridge)
+    {
+        var joins = tap.Master != bridge;
+        var first = new LinkChange { Mac = tap.Mac == mac.ToString() ? default : mac.ToArray(), Master = joins ? bridge : null };
+        var second = new LinkChange { Isolated = (!joins && tap.IsIsolated) == _policy.Isolates ? null : _policy.Isolates, Up = tap.IsUp ? null : true };
+        return [.. new[] { first, second }.Where(change => change != default)];
     }
 
     /// <summary>Guests get no IPv6 yet, so the host offers none: no link-local address, no router solicitation.</summary>
@@ -164,102 +294,34 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         }
     }
 
-    private int EnsureBridge(Netlink netlink)
-    {
-        var bridge = netlink.FindLink(_bridge) ?? CreateBridge(netlink);
-        if (!bridge.IsBridge)
-        {
-            throw new VolantException(
-                ErrorCodes.NetworkUnavailable,
-                $"Interface '{_bridge}' is not a bridge but {bridge.Kind ?? "hardware"}; choose another bridge name or remove that interface.");
-        }
-
-        // Only a bridge of ours has this address, also when an earlier attempt broke off half-way.
-        if (bridge.Mac == _bridgeMac.ToString() && !bridge.IsUp)
-        {
-            DisableIPv6(_bridge);
-        }
-
-        EnsureHostAddress(netlink, bridge);
-        if (!bridge.IsUp)
-        {
-            netlink.SetUp(bridge.Index);
-        }
-
-        return bridge.Index;
-    }
-
-    private NetworkLink CreateBridge(Netlink netlink)
+    private void Forget(Netlink netlink, string tap, bool created)
     {
         try
         {
-            var bridge = netlink.CreateBridge(_bridge, _bridgeMac.ToArray());
-            LogBridgeCreated(_bridge);
-            return bridge;
-        }
-        catch (Win32Exception e) when (e.NativeErrorCode == Errno.Exists)
-        {
-            return netlink.GetLink(_bridge); // Another thread was faster.
-        }
-    }
-
-    private void EnsureHostAddress(Netlink netlink, NetworkLink bridge)
-    {
-        var addresses = netlink.ListAddresses();
-        var present = false;
-        foreach (var address in addresses.Where(address => address.Address.Equals(_subnet.HostAddress)))
-        {
-            if (address.LinkIndex != bridge.Index)
+            if (created)
             {
-                throw new VolantException(
-                    ErrorCodes.NetworkUnavailable,
-                    $"Host address {address.Address} belongs to interface '{NameOf(netlink, address.LinkIndex)}', not to bridge '{_bridge}'; choose another host address and subnet.");
+                netlink.DeleteLink(tap);
             }
 
-            if (address.PrefixLength != _subnet.PrefixLength)
-            {
-                throw new VolantException(
-                    ErrorCodes.NetworkUnavailable,
-                    $"Bridge '{_bridge}' has {address.Address}/{address.PrefixLength}, but the subnet is {_subnet}; configure the subnet of the bridge, or delete the bridge.");
-            }
-
-            present = true;
+            ForgetGuest(tap);
         }
-
-        if (present)
-        {
-            return;
-        }
-
-        foreach (var other in addresses.Where(address => address.LinkIndex != bridge.Index && Overlaps(address)))
-        {
-            var name = NameOf(netlink, other.LinkIndex);
-            LogSubnetOverlaps(_subnet, name, other.Address, other.PrefixLength);
-        }
-
-        netlink.ReplaceAddress(bridge.Index, _subnet.HostAddress, _subnet.PrefixLength);
-        LogHostAddressAdded(_subnet.HostAddress, _subnet.PrefixLength, _bridge);
-    }
-
-    private static string NameOf(Netlink netlink, int index) =>
-        netlink.ListLinks().FirstOrDefault(link => link.Index == index)?.Name ?? $"number {index}";
-
-    private bool Overlaps(LinkAddress other)
-    {
-        // The shorter prefix of the two decides; a prefix of 0 bits would be everything, but is no subnet.
-        var prefix = Math.Min(other.PrefixLength, _subnet.PrefixLength);
-        return prefix > 0 && ((Subnet.ToNumber(other.Address) ^ Subnet.ToNumber(_subnet.HostAddress)) >> (32 - prefix)) == 0;
-    }
-
-    private void Forget(Netlink netlink, string tap)
-    {
-        try
-        {
-            netlink.DeleteLink(tap);
-        }
-        catch (Win32Exception e)
+        catch (Exception e) when (e is Win32Exception or VolantException)
         {
             LogTapLeft(tap, e);
+        }
+    }
+
+    /// <summary>What a guest was allowed and what was served to it, after its tap.</summary>
+    private void ForgetGuest(string tap)
+    {
+        if (_policy.ServesGuests)
+        {
+            _services?.Remove(tap);
+        }
+
+        if (_policy.Filters)
+        {
+            _firewall.Forget(tap);
         }
     }
 
@@ -300,14 +362,8 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         }
     }
 
-    [LoggerMessage(EventId = 3001, Level = LogLevel.Information, Message = "Bridge {Bridge} created")]
-    private partial void LogBridgeCreated(string bridge);
-
-    [LoggerMessage(EventId = 3002, Level = LogLevel.Information, Message = "Address {Address}/{PrefixLength} added to bridge {Bridge}")]
-    private partial void LogHostAddressAdded(IPAddress address, int prefixLength, string bridge);
-
-    [LoggerMessage(EventId = 3003, Level = LogLevel.Warning, Message = "Subnet {Subnet} overlaps {Address}/{PrefixLength} of interface {Interface}: hosts or VMs may not be reachable; choose another subnet")]
-    private partial void LogSubnetOverlaps(Subnet subnet, string @interface, IPAddress address, int prefixLength);
+    [LoggerMessage(EventId = 3005, Level = LogLevel.Warning, Message = "Guests on the bridge reach nothing beyond this host: it does not forward packets; run 'sysctl -w net.ipv4.ip_forward=1', or 'volar setup', which also keeps it so")]
+    private partial void LogNotForwarding();
 
     [LoggerMessage(EventId = 3004, Level = LogLevel.Warning, Message = "Tap {Tap} could not be deleted after attaching it had failed")]
     private partial void LogTapLeft(string tap, Exception exception);

@@ -48,6 +48,9 @@ internal sealed record Subnet
     /// <summary>Length of the prefix, 8 to 30.</summary>
     public int PrefixLength { get; }
 
+    /// <summary>Ranges that the operator keeps for others than VMs, first and last address each; in any order, and they may overlap.</summary>
+    public IReadOnlyList<(IPAddress First, IPAddress Last)> Reserved { get; init; } = [];
+
     /// <summary>First address, which is nobody's.</summary>
     public IPAddress NetworkAddress => ToAddress(_network);
 
@@ -78,8 +81,9 @@ internal sealed record Subnet
         }
     }
 
-    /// <summary>The same as numbers in host byte order: all from the first to the last are for VMs but the reserved one, the host's.</summary>
-    public (uint First, uint Last, uint Reserved) Range() => (_network + 1, _broadcast - 1, _host);
+    /// <summary>The same as numbers in host byte order: all from the first to the last are for VMs but those in the reserved ranges, which ascend and hold the host's.</summary>
+    public (uint First, uint Last, IReadOnlyList<(uint First, uint Last)> Reserved) Range() =>
+        (_network + 1, _broadcast - 1, [.. Reserved.Select(range => (ToNumber(range.First), ToNumber(range.Last))).Append((_host, _host)).Order()]);
 
     /// <summary>The network that a host's address with its prefix lies in.</summary>
     /// <exception cref="ArgumentException">They do not fit; the message names the value and the remedy.</exception>

@@ -104,6 +104,10 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         {
             line.Add(BootKeys.Ip, IpArgument.Static(IPAddress.Parse(vm.Vm.IpAddress), options.HostIp, subnet.PrefixLength, vm.Name).ToString());
         }
+        else if (plan.NetworkMode == NetworkModes.Dhcp)
+        {
+            line.Add(BootKeys.Ip, IpArgument.FromDhcp.ToString());
+        }
 
         if (plan.Api is { Port: { } port })
         {

@@ -1,3 +1,4 @@
+using System.Net;
 using Volant.Contracts.Manifests;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
@@ -132,7 +133,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
         }
 
         ports.OpenVm(vm);
-        var nic = vm.Vm.NetworkMode == NetworkModes.Vsock ? null : new NicSpec(await network.AttachAsync(vm.Vm.Uid, options.VmUserOf(vm.Id)?.Uid, cancellationToken), vm.Vm.MacAddress);
+        var nic = GuestOf(vm) is { } guest ? new NicSpec(await network.AttachAsync(Owned(guest, vm), cancellationToken), vm.Vm.MacAddress) : null;
         if (plan.Devices.Count > 0)
         {
             await devices.AcquireAsync(vm.Id);
@@ -140,6 +141,23 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
         return nic;
     }
+
+    /// <summary>Puts the tap of a VM that runs right, and what its guest may send.</summary>
+    /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
+    public Task RepairNetworkAsync(VmRecord vm) => GuestOf(vm) is { } guest ? network.AttachAsync(Owned(guest, vm), CancellationToken.None) : Task.CompletedTask;
+
+    /// <summary>The tap belongs to the user that the hypervisor runs as.</summary>
+    private AttachedGuest Owned(AttachedGuest guest, VmRecord vm) => guest with { Owner = options.VmUserOf(vm.Id)?.Uid };
+
+    /// <summary>What the network must know of a VM; null when it has no tap.</summary>
+    public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null
+        : new AttachedGuest(vm.Vm.Uid, vm.Name, vm.Vm.IpAddress is { Length: > 0 } address ? [IPAddress.Parse(address)] : []);
+
+    /// <summary>Whether a VM with a plan gets an address of the pool; else it has none, or gets one from somebody else's DHCP server.</summary>
+    public bool LeasesAddress(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged || (plan.NetworkMode == NetworkModes.Dhcp && network.ServesDhcp);
+
+    /// <summary>Whether a VM's address is the one that its guest says it has.</summary>
+    public bool LearnsAddress(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Dhcp && !network.ServesDhcp;
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
     /// <param name="vm">The VM.</param>

@@ -36,6 +36,9 @@ internal sealed record LaunchPlan
     /// <summary>See <see cref="NetworkModes"/>.</summary>
     public required string NetworkMode { get; init; }
 
+    /// <summary>What is asked of the network besides its mode.</summary>
+    public NetworkConfig? Network { get; init; }
+
     /// <summary>Boot medium; null for one that holds the agent alone, which then changes over to the root disk.</summary>
     public BootMedia? Initramfs { get; init; }
 
@@ -122,7 +125,6 @@ internal sealed record LaunchPlan
     {
         var manifest = config.Manifest is { } own ? ManifestRules.Normalise(own) : installed;
         RejectInvalid(config, manifest);
-        RejectUnsupported(config, manifest);
         var plan = new LaunchPlan
         {
             Plugin = config.Plugin ?? manifest.Name!,
@@ -131,6 +133,7 @@ internal sealed record LaunchPlan
             CpuCores = config.Resources?.CpuCores ?? manifest.Resources?.CpuCores ?? DefaultCpuCores,
             MemoryMib = config.Resources?.MemoryMb ?? manifest.Resources?.MemoryMb ?? DefaultMemoryMib,
             NetworkMode = config.Network?.Mode ?? manifest.Network?.Mode ?? NetworkModes.Bridged,
+            Network = config.Network ?? manifest.Network,
             Initramfs = config.Initramfs ?? manifest.Initramfs,
             Rootfs = config.Rootfs ?? manifest.Rootfs,
             Disks = OrderDisks(config, manifest),
@@ -181,17 +184,6 @@ internal sealed record LaunchPlan
         if (faults.Count > 0)
         {
             throw Invalid(faults);
-        }
-    }
-
-    private static void RejectUnsupported(VmConfig config, PluginManifest manifest)
-    {
-        var what =
-            (config.Network?.Mode ?? manifest.Network?.Mode) == NetworkModes.Dhcp ? "network mode 'dhcp'"
-            : null;
-        if (what is not null)
-        {
-            throw new VolantException(ErrorCodes.Unsupported, $"This version of volantd cannot start a VM with {what}; remove it from the manifest or the configuration.");
         }
     }
 

@@ -42,6 +42,7 @@ internal sealed partial class Recovery(
     /// <summary>Registers every VM; operations on one wait until it is adopted or settled. Quick: the API is served meanwhile.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
+        orchestrator.CheckSubnet();
         await store.SettleRestsAsync(cancellationToken);
         await volumes.RecoverAsync();
         _known = [.. store.AllVms().Select(vm => (owners.Add(vm), vm))];
@@ -181,6 +182,7 @@ internal sealed partial class Recovery(
                 await ResourceGroup.RemoveAsync(group.Path);
             }
 
+            await CheckNetworkAsync(known);
             foreach (var owner in known.Select(vm => owners.Find(vm.Name)).OfType<VmOwner>())
             {
                 await SettleAsync(owner, observed);
@@ -194,6 +196,28 @@ internal sealed partial class Recovery(
         catch (Exception e)
         {
             LogSweepFailed(e);
+        }
+    }
+
+    /// <summary>Somebody may have changed the bridge, the rules or the taps of VMs that run. A fault of the network keeps nothing else from being settled.</summary>
+    private async Task CheckNetworkAsync(IReadOnlyList<VmRecord> known)
+    {
+        try
+        {
+            var running = (from vm in known
+                           let owner = owners.Find(vm.Name)
+                           let run = owner?.Run
+                           let guest = HostResources.GuestOf(vm)
+                           where run is not null && guest is not null
+                           select (Owner: owner, Run: run, Guest: guest)).ToDictionary(vm => vm.Guest.Uid);
+            foreach (var fault in await network.CheckAsync([.. running.Values.Select(vm => vm.Guest)]))
+            {
+                await orchestrator.RepairNetworkAsync(running[fault.Uid].Owner, running[fault.Uid].Run, fault.IsLost);
+            }
+        }
+        catch (VolantException e)
+        {
+            LogNetworkFault(e.Message);
         }
     }
 
@@ -251,6 +275,9 @@ internal sealed partial class Recovery(
 
     [LoggerMessage(EventId = 1205, Level = LogLevel.Warning, Message = "The disks in {Directory} belong to no VM of this database and are left alone; remove them when nobody needs them")]
     private partial void LogForeignDisks(string directory);
+
+    [LoggerMessage(EventId = 1206, Level = LogLevel.Error, Message = "The network of running VMs is not as it should be: {Reason}")]
+    private partial void LogNetworkFault(string reason);
 
     [LoggerMessage(EventId = 1204, Level = LogLevel.Information, Message = "{Count} VMs of an earlier daemon are adopted or settled after {ElapsedMs} ms")]
     private partial void LogRecovered(int count, long elapsedMs);

@@ -76,4 +76,5 @@ internal sealed partial class VmOrchestrator
 
     [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "VM {Vm} is adopted, hypervisor process {ProcessId}")]
     private partial void LogAdopted(string vm, int processId);
+
 }

@@ -56,6 +56,7 @@ internal sealed partial class VmOrchestrator(
         var plan = LaunchPlan.Resolve(normal, plugins.GetEnabled(LaunchPlan.PluginOf(normal)), HostMemoryMib);
         resources.ResolveDevices(plan);
         RequireVolumes(plan);
+        _ = PoolOf(plan);
         return plan.Volumes.FirstOrDefault(volume => !volume.ReadOnly) is { } own
             ? throw new VolantException(ErrorCodes.InvalidRequest, $"Replicas cannot share volume '{own.Name}' while they may write to it; make it read-only, or a VM of its own.")
             {
@@ -325,8 +326,6 @@ internal sealed partial class VmOrchestrator(
 
     private static string? MacOf(LaunchPlan plan, Guid uid) => plan.NetworkMode == NetworkModes.Vsock ? null : MacAddress.FromUid(uid).ToString();
 
-    private AddressRange? PoolOf(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged ? Pool : null;
-
     /// <summary>The common end of create and start: host resources, hypervisor, supervision. The record is in status starting.</summary>
     private async Task<VmRecord> BootAsync(VmOwner owner, VmRecord vm, LaunchPlan plan, StagedBoot boot, Action? spawned = null)
     {
@@ -457,15 +456,6 @@ internal sealed partial class VmOrchestrator(
                 Interlocked.Decrement(ref owner.Operations);
             }
         }
-    }
-
-    /// <summary>The addresses that VMs may have.</summary>
-    private AddressRange Pool { get; } = ToRange(subnet);
-
-    private static AddressRange ToRange(Subnet subnet)
-    {
-        var (first, last, reserved) = subnet.Range();
-        return new AddressRange(first, last, reserved);
     }
 
     private static long HostMemoryMib { get; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 20;

@@ -88,6 +88,9 @@ internal sealed class VmRun : IAsyncDisposable
         set => _isReady = value;
     }
 
+    /// <summary>Why the guest cannot be reached by its network until it is started again; null while it can.</summary>
+    public string? NetworkFault { get; set; }
+
     /// <summary>Ports that the configuration of a replica publishes.</summary>
     public IReadOnlyList<ExposedPort> Exposed { get; init; } = [];
 

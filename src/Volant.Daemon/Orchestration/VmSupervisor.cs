@@ -1,4 +1,7 @@
 using System.Globalization;
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 using Volant.Daemon.Guests;
@@ -99,6 +102,16 @@ internal sealed partial class VmSupervisor(
         return record;
     }
 
+    /// <summary>Says that a VM's tap is gone: it is not ready any more, until it is started again. Once per run.</summary>
+    public async Task ReportNetworkLostAsync(VmRun run, VmRecord vm)
+    {
+        if (run.NetworkFault is null)
+        {
+            run.NetworkFault = $"somebody deleted its tap while it ran, so that its guest has no network any more; restart it with 'volar vms restart {vm.Name}'";
+            await PublishReadyAsync(run, vm, ready: false, run.NetworkFault);
+        }
+    }
+
     /// <summary>What the restart policy of a VM says to the end of a run.</summary>
     public RestartDecision DecideRestart(VmRecord vm, bool crashed, TimeSpan ran) =>
         RestartPolicy.Of(store.GetConfig(vm.Id)).Decide(crashed, ran, vm.RestartAttempts, Random.Shared.NextDouble());
@@ -139,10 +152,12 @@ internal sealed partial class VmSupervisor(
                 var state = await run.Guest.GetStateAsync(revision, StateWait, run.Ended);
                 (silentSince, silences, run.AgentSeen) = (clock.GetTimestamp(), 0, true);
                 revision = state.Revision;
-                if (state.Ready != ready || (ready && !run.Ready.Task.IsCompleted))
+                await LearnAddressAsync(run, vm.Id, state.Addresses);
+                var serves = state.Ready && run.NetworkFault is null;
+                if (serves != ready || (ready && !run.Ready.Task.IsCompleted))
                 {
-                    ready = state.Ready;
-                    await PublishReadyAsync(run, vm, ready, state.Workload.Message);
+                    ready = serves;
+                    await PublishReadyAsync(run, vm, ready, run.NetworkFault ?? state.Workload.Message);
                 }
 
                 clockIsSet = clockIsSet || await TrySetClockAsync(run, vm.Name);
@@ -176,6 +191,29 @@ internal sealed partial class VmSupervisor(
             }
         }
     }
+
+    /// <summary>
+    /// Follows the address that somebody else's DHCP server gave the guest. The guest may lie, and gets what nobody else has:
+    /// neither this host's address nor that of another VM.
+    /// </summary>
+    private async Task LearnAddressAsync(VmRun run, long id, IReadOnlyList<string>? addresses)
+    {
+        if (store.FindVm(id) is not { } known || !resources.LearnsAddress(known))
+        {
+            return;
+        }
+
+        var said = addresses is [var first, ..] && IPAddress.TryParse(first, out var parsed) && MayBelongToGuest(parsed) ? parsed : null;
+        if ((said?.ToString() ?? string.Empty) != known.Vm.IpAddress && await store.SetLearntAddressAsync(id, said, run.Ended) is { } vm)
+        {
+            await resources.RepairNetworkAsync(vm);
+            LogAddressLearnt(vm.Name, said?.ToString() ?? "none");
+        }
+    }
+
+    private bool MayBelongToGuest(IPAddress address) =>
+        address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [> 0 and < 224 and not 127, ..] && !address.Equals(options.HostIp)
+        && NetworkInterface.GetAllNetworkInterfaces().All(link => link.GetIPProperties().UnicastAddresses.All(own => !own.Address.Equals(address)));
 
     /// <summary>Tells the guest the time, once its agent answers; false when that is to be tried again with the next answer.</summary>
     private async Task<bool> TrySetClockAsync(VmRun run, string name)
@@ -283,6 +321,9 @@ internal sealed partial class VmSupervisor(
 
     [LoggerMessage(EventId = 1105, Level = LogLevel.Debug, Message = "The agent of VM {Vm} does not answer")]
     private partial void LogAgentSilent(Exception exception, string vm);
+
+    [LoggerMessage(EventId = 1107, Level = LogLevel.Information, Message = "The guest of VM {Vm} has the address {Address} by DHCP")]
+    private partial void LogAddressLearnt(string vm, string address);
 
     [LoggerMessage(EventId = 1106, Level = LogLevel.Debug, Message = "The clock of VM {Vm} could not be set")]
     private partial void LogClockNotSet(Exception exception, string vm);

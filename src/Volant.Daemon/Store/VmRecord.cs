@@ -143,11 +143,22 @@ internal sealed record HostResource(string Kind, string Name);
 /// <summary>IPv4 addresses to lease from, as numbers in host byte order.</summary>
 /// <param name="First">First usable address.</param>
 /// <param name="Last">Last usable address.</param>
-/// <param name="Reserved">The host's own address, never leased.</param>
-internal sealed record AddressRange(uint First, uint Last, uint Reserved)
+/// <param name="Reserved">Ranges that are never leased, ascending: the host's own address, and what the operator keeps for others.</param>
+internal sealed record AddressRange(uint First, uint Last, IReadOnlyList<(uint First, uint Last)> Reserved)
 {
     /// <summary>Whether a number may be leased.</summary>
-    public bool Contains(long number) => number >= First && number <= Last && number != Reserved;
+    public bool Contains(long number) => number >= First && number <= Last && !Reserved.Any(range => number >= range.First && number <= range.Last);
+
+    /// <summary>A number, or the first after it that is not reserved; it may lie beyond <see cref="Last"/>.</summary>
+    public long SkipReserved(long number)
+    {
+        foreach (var (first, last) in Reserved)
+        {
+            number = number >= first && number <= last ? last + 1L : number;
+        }
+
+        return number;
+    }
 }
 
 /// <summary>Which VMs to list, in which order.</summary>

@@ -19,6 +19,27 @@ internal sealed partial class VolantStore
     public Task SettleRestsAsync(CancellationToken cancellationToken) => database.WriteAsync(
         c => c.Execute("UPDATE addresses SET released_at = $now WHERE released_at > $now", ("$now", SteadyNow)), cancellationToken);
 
+    /// <summary>Addresses that VMs have, with the names of the VMs, ascending.</summary>
+    public IReadOnlyList<(IPAddress Address, string Vm)> ListLeases() => database.Read(c => c.Query(
+        row => (IPAddress.Parse(Format(row.GetInt64(0))), row.GetString(1)), "SELECT a.number, v.name FROM addresses a JOIN vms v ON v.id = a.vm_id ORDER BY a.number"));
+
+    /// <summary>Records the address that somebody else's DHCP server gave a running VM's guest, as the guest says; null when it has none any more.</summary>
+    /// <returns>The record; null when the VM does not run any more, or another VM has the address.</returns>
+    public Task<VmRecord?> SetLearntAddressAsync(long id, IPAddress? address, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
+        {
+            var c = change.Connection;
+            if (FindVm(c, id) is not { Vm.Status: VmStatus.Running }
+                || (address is not null && c.Scalar("SELECT 1 FROM vms WHERE ip_address = $ip AND id <> $id", ("$ip", address.ToString()), ("$id", id)) is not null))
+            {
+                return null;
+            }
+
+            c.Execute("UPDATE vms SET ip_address = $ip, updated_at = $now, revision = revision + 1 WHERE id = $id", ("$id", id), ("$ip", address?.ToString()), ("$now", Now));
+            return FindVm(c, id);
+        },
+        cancellationToken);
+
     /// <summary>Gives a VM an address of the range, or takes its address back when there is no range.</summary>
     /// <exception cref="VolantException"><c>ip_pool_exhausted</c>.</exception>
     private void Lease(SqliteConnection c, long id, AddressRange? range)
@@ -46,42 +67,27 @@ internal sealed partial class VolantStore
         c.Execute("UPDATE vms SET ip_address = NULL, revision = revision + 1 WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
     }
 
-    /// <summary>An address never given out before, else the one that has rested longest, and long enough.</summary>
+    /// <summary>The lowest address that nobody has, and that has rested if somebody had it.</summary>
     private long FindFree(SqliteConnection c, AddressRange range)
     {
-        (string, object?)[] bounds = [("$first", (long)range.First), ("$last", (long)range.Last)];
-        var next = ((long?)c.Scalar("SELECT max(number) FROM addresses WHERE number BETWEEN $first AND $last", bounds) ?? (range.First - 1)) + 1;
-        next += next == range.Reserved ? 1 : 0;
-        if (next <= range.Last)
+        var taken = c.Query(
+            row => row.GetInt64(0),
+            "SELECT number FROM addresses WHERE number BETWEEN $first AND $last AND (vm_id IS NOT NULL OR released_at > $before) ORDER BY number",
+            ("$first", (long)range.First), ("$last", (long)range.Last), ("$before", SteadyNow - (long)AddressRest.TotalMilliseconds));
+        var free = range.SkipReserved(range.First);
+        foreach (var number in taken)
         {
-            return next;
-        }
-
-        var rested = (long?)c.Scalar(
-            "SELECT number FROM addresses WHERE vm_id IS NULL AND number BETWEEN $first AND $last AND number <> $reserved AND released_at <= $before ORDER BY released_at, number LIMIT 1",
-            [.. bounds, ("$reserved", (long)range.Reserved), ("$before", SteadyNow - (long)AddressRest.TotalMilliseconds)]);
-        return rested ?? FindHole(c, range) ?? throw new VolantException(
-            ErrorCodes.IpPoolExhausted,
-            $"All addresses from {Format(range.First)} to {Format(range.Last)} are in use, or were less than {AddressRest.TotalSeconds:0} s ago; delete VMs, wait, or configure a larger VOLANT_SUBNET.");
-    }
-
-    /// <summary>A number that was left out because the pool was another one then.</summary>
-    private static long? FindHole(SqliteConnection c, AddressRange range)
-    {
-        var known = c.Query(row => row.GetInt64(0), "SELECT number FROM addresses WHERE number BETWEEN $first AND $last ORDER BY number", ("$first", (long)range.First), ("$last", (long)range.Last));
-        var expected = (long)range.First;
-        foreach (var number in known)
-        {
-            expected += expected == range.Reserved && number != expected ? 1 : 0;
-            if (number > expected)
+            if (number > free)
             {
-                return expected;
+                break;
             }
 
-            expected = number + 1;
+            free = number == free ? range.SkipReserved(free + 1) : free;
         }
 
-        return null;
+        return free <= range.Last ? free : throw new VolantException(
+            ErrorCodes.IpPoolExhausted,
+            $"All addresses from {Format(range.First)} to {Format(range.Last)} are in use, reserved, or were in use less than {AddressRest.TotalSeconds:0} s ago; delete VMs, wait, or configure a larger VOLANT_SUBNET.");
     }
 
     private static string Format(long number) => new IPAddress([(byte)(number >> 24), (byte)(number >> 16), (byte)(number >> 8), (byte)number]).ToString();

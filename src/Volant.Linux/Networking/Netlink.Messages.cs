@@ -21,6 +21,7 @@ public sealed partial class Netlink
             Name = "",
             IsUp = (message.Flags & FlagUp) != 0,
             IsLoopback = (message.Flags & FlagLoopback) != 0,
+            HasCarrier = (message.Flags & FlagCarrier) != 0,
         };
         var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<InterfaceMessage>()..]);
         while (attributes.Read(out var attribute, out var value))
@@ -42,7 +43,9 @@ public sealed partial class Netlink
     private static NetworkLink ReadKind(NetworkLink link, ReadOnlySpan<byte> info)
     {
         var isTap = false;
+        var isIsolated = false;
         string? kind = null;
+        string? masterKind = null;
         var attributes = new NetlinkAttributes(info);
         while (attributes.Read(out var attribute, out var value))
         {
@@ -58,9 +61,21 @@ public sealed partial class Netlink
                     isTap |= property == TunType && NetlinkAttributes.Number<byte>(number) == TunTypeTap;
                 }
             }
+            else if (attribute == InfoSlaveKind)
+            {
+                masterKind = NetlinkAttributes.Text(value);
+            }
+            else if (attribute == InfoSlaveData)
+            {
+                var data = new NetlinkAttributes(value);
+                while (data.Read(out var property, out var number))
+                {
+                    isIsolated |= property == PortIsolated && NetlinkAttributes.Number<byte>(number) == 1;
+                }
+            }
         }
 
-        return link with { Kind = kind, IsTap = isTap && kind == "tun" };
+        return link with { Kind = kind, IsTap = isTap && kind == "tun", IsIsolated = isIsolated && masterKind == "bridge" };
     }
 
     private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)
@@ -82,6 +97,26 @@ public sealed partial class Netlink
         }
 
         return (local ?? peer) is { } address ? new LinkAddress(message.Index, address, message.PrefixLength) : null;
+    }
+
+    private static LinkRoute? ReadRoute(ushort type, ReadOnlySpan<byte> body)
+    {
+        // A table beyond 255 has its number in an attribute, and 252 (RT_TABLE_COMPAT) here.
+        if (type != NewRoute || !MemoryMarshal.TryRead<RouteMessage>(body, out var message) || message is not { Family: FamilyInet, Table: TableMain, Type: TypeUnicast })
+        {
+            return null;
+        }
+
+        var destination = IPAddress.Any;
+        int? output = null;
+        var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<RouteMessage>()..]);
+        while (attributes.Read(out var attribute, out var value))
+        {
+            destination = attribute == RouteDestination && value.Length == 4 ? new IPAddress(value) : destination;
+            output = attribute == RouteOutput ? NetlinkAttributes.Number<int>(value) : output;
+        }
+
+        return output is { } index ? new LinkRoute(index, destination, message.DestinationLength) : null;
     }
 
     /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>

@@ -21,6 +21,7 @@ public sealed partial class Netlink : IDisposable
     private const ushort DeleteAddressType = 21; // RTM_DELADDR
     private const ushort GetAddress = 22; // RTM_GETADDR
     private const ushort NewRoute = 24; // RTM_NEWROUTE
+    private const ushort GetRoute = 26; // RTM_GETROUTE
 
     private const ushort Replace = 0x100; // NLM_F_REPLACE
     private const ushort Exclusive = 0x200; // NLM_F_EXCL
@@ -34,6 +35,9 @@ public sealed partial class Netlink : IDisposable
     private const ushort LinkExtensions = 29; // IFLA_EXT_MASK
     private const ushort InfoKind = 1; // IFLA_INFO_KIND
     private const ushort InfoData = 2; // IFLA_INFO_DATA
+    private const ushort InfoSlaveKind = 4; // IFLA_INFO_SLAVE_KIND
+    private const ushort InfoSlaveData = 5; // IFLA_INFO_SLAVE_DATA
+    private const ushort PortIsolated = 33; // IFLA_BRPORT_ISOLATED
     private const ushort BridgeStpState = 5; // IFLA_BR_STP_STATE
     private const ushort BridgeMulticastSnooping = 23; // IFLA_BR_MCAST_SNOOPING
     private const ushort TunType = 3; // IFLA_TUN_TYPE
@@ -41,6 +45,7 @@ public sealed partial class Netlink : IDisposable
     private const uint SkipStatistics = 1 << 3; // RTEXT_FILTER_SKIP_STATS
     private const uint FlagUp = 0x1; // IFF_UP
     private const uint FlagLoopback = 0x8; // IFF_LOOPBACK
+    private const uint FlagCarrier = 0x10000; // IFF_LOWER_UP
 
     private const ushort AddressPeer = 1; // IFA_ADDRESS
     private const ushort AddressLocal = 2; // IFA_LOCAL
@@ -186,6 +191,13 @@ public sealed partial class Netlink : IDisposable
             request.Attribute(LinkMaster, master);
         }
 
+        if (change.Isolated is { } isolated)
+        {
+            request.Nest(LinkInfo, info => info
+                .Attribute(InfoSlaveKind, "bridge")
+                .Nest(InfoSlaveData, data => data.Attribute(PortIsolated, (byte)(isolated ? 1 : 0))));
+        }
+
         _socket.Change(request, 0, $"Changing interface {index}");
     }
 
@@ -228,6 +240,10 @@ public sealed partial class Netlink : IDisposable
         () => new NetlinkRequest(GetAddress).Add(new AddressMessage { Family = FamilyInet }),
         "Listing addresses",
         (type, body) => ReadAddress(type, body) is { } address && (index is null || address.LinkIndex == index) ? address : null);
+
+    /// <summary>IPv4 routes of the main table that lead to one interface each.</summary>
+    /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
+    public IReadOnlyList<LinkRoute> ListRoutes() => List(() => new NetlinkRequest(GetRoute).Add(new RouteMessage { Family = FamilyInet }), "Listing routes", ReadRoute);
 
     /// <summary>Adds or replaces the IPv4 default route.</summary>
     /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>

@@ -29,6 +29,12 @@ public sealed record NetworkLink
     /// <summary>Whether it is set up; says nothing about a carrier.</summary>
     public bool IsUp { get; init; }
 
+    /// <summary>Whether it has a carrier: of a tap, whether a process holds it open while it is up.</summary>
+    public bool HasCarrier { get; init; }
+
+    /// <summary>Whether it is a port of a bridge that exchanges no frames with the other isolated ones.</summary>
+    public bool IsIsolated { get; init; }
+
     /// <summary>Largest packet in bytes.</summary>
     public int Mtu { get; init; }
 
@@ -42,6 +48,12 @@ public sealed record NetworkLink
 /// <param name="PrefixLength">Length of the subnet prefix, 0 to 32.</param>
 public sealed record LinkAddress(int LinkIndex, IPAddress Address, int PrefixLength);
 
+/// <summary>An IPv4 route.</summary>
+/// <param name="LinkIndex">Index of the interface that it leads to.</param>
+/// <param name="Destination">Network address; 0.0.0.0 of the default route.</param>
+/// <param name="PrefixLength">Length of the prefix, 0 to 32.</param>
+public sealed record LinkRoute(int LinkIndex, IPAddress Destination, int PrefixLength);
+
 /// <summary>What <see cref="Netlink.SetLink"/> changes; null leaves a property as it is.</summary>
 public readonly record struct LinkChange
 {
@@ -53,6 +65,9 @@ public readonly record struct LinkChange
 
     /// <summary>Index of the bridge to join; 0 takes it out of the present one.</summary>
     public int? Master { get; init; }
+
+    /// <summary>Whether it exchanges no frames with the other isolated ports of its bridge, which it must have joined before.</summary>
+    public bool? Isolated { get; init; }
 
     /// <summary>Ethernet address, six bytes; empty leaves it.</summary>
     public ReadOnlyMemory<byte> Mac { get; init; }

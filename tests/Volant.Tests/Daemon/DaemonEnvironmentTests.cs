@@ -22,6 +22,14 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_SUBNET", "10.0.0.0/8" },
         { "VOLANT_SUBNET", "fd00::/64" },
         { "VOLANT_HOST_IP", "10.9.9.9" },
+        { "VOLANT_HOST_IP", "192.168.127.0" },
+        { "VOLANT_HOST_IP", "192.168.127.255" },
+        { "VOLANT_RESERVED_ADDRESSES", "192.168.128.1" },
+        { "VOLANT_RESERVED_ADDRESSES", "192.168.127.9-192.168.127.8" },
+        { "VOLANT_RESERVED_ADDRESSES", "192.168.127.9-192.168.128.8" },
+        { "VOLANT_RESERVED_ADDRESSES", "10-20" },
+        { "VOLANT_FIREWALL", "auto" },
+        { "VOLANT_GUEST_ISOLATION", "0" },
         { "VOLANT_RUNTIME_DIR", "run" },
         { "VOLANT_RUNTIME_DIR", "/" + new string('a', 57) },
         { "VOLANT_RUNTIME_DIR", "/" + new string('é', 29) },
@@ -110,6 +118,11 @@ public sealed class DaemonEnvironmentTests
         Assert.Empty(Read().VfioAllow);
         Assert.Equal(["10de:22aa", "8086:*", "0000:01:00.0"], Read(("VOLANT_VFIO_ALLOW", " 10DE:22AA, 8086:*,0000:01:00.0,")).VfioAllow);
     }
+
+    [Fact]
+    public void Addresses_may_be_reserved_one_by_one_and_as_ranges() => Assert.Equal(
+        [(IPAddress.Parse("192.168.127.9"), IPAddress.Parse("192.168.127.9")), (IPAddress.Parse("192.168.127.20"), IPAddress.Parse("192.168.127.29"))],
+        Read(("VOLANT_RESERVED_ADDRESSES", "192.168.127.9, 192.168.127.20-192.168.127.29")).ReservedAddresses);
 
     [Fact]
     public void The_key_is_never_in_a_message()

@@ -17,7 +17,7 @@ public sealed class LinuxBridgeNetworkTests
     [Fact]
     public void Attaching_makes_the_bridge_and_the_tap() => Run((network, netlink) =>
     {
-        var name = network.Attach(Uid);
+        var name = network.Attach(new AttachedGuest(Uid, "web", []));
 
         var bridge = netlink.GetLink(Bridge);
         var tap = netlink.GetLink(name);
@@ -35,15 +35,15 @@ public sealed class LinuxBridgeNetworkTests
     [Fact]
     public void Everything_may_be_done_twice() => Run((network, netlink) =>
     {
-        var name = network.Attach(Uid);
+        var name = network.Attach(new AttachedGuest(Uid, "web", []));
         var before = netlink.ListLinks();
 
-        Assert.Equal(name, network.Attach(Uid));
+        Assert.Equal(name, network.Attach(new AttachedGuest(Uid, "web", [])));
 
         Assert.Equal(before, netlink.ListLinks());
         Assert.Equal([name], network.List());
-        Assert.True(LinuxBridgeNetwork.Detach(name));
-        Assert.False(LinuxBridgeNetwork.Detach(name));
+        Assert.True(network.Detach(name));
+        Assert.False(network.Detach(name));
         Assert.Empty(network.List());
         Assert.NotNull(netlink.FindLink(Bridge));
     });
@@ -51,16 +51,16 @@ public sealed class LinuxBridgeNetworkTests
     [Fact]
     public void A_tap_that_a_hypervisor_uses_is_kept_and_repaired() => Run((network, netlink) =>
     {
-        var name = network.Attach(Uid);
+        var name = network.Attach(new AttachedGuest(Uid, "web", []));
         using var hypervisor = OpenedTap.Open(name);
         netlink.SetMaster(netlink.GetLink(name).Index, null);
         netlink.DeleteLink(Bridge);
         Assert.Equal([name], network.List());
 
-        Assert.Equal(name, network.Attach(Uid));
+        Assert.Equal(name, network.Attach(new AttachedGuest(Uid, "web", [])));
 
         Assert.Equal(netlink.GetLink(Bridge).Index, netlink.GetLink(name).Master);
-        Assert.True(LinuxBridgeNetwork.Detach(name));
+        Assert.True(network.Detach(name));
     });
 
     [Fact]
@@ -70,7 +70,7 @@ public sealed class LinuxBridgeNetworkTests
         netlink.SetMtu(bridge.Index, 1400);
         netlink.ReplaceAddress(bridge.Index, IPAddress.Parse("10.77.0.9"), 24);
 
-        network.Attach(Uid);
+        network.Attach(new AttachedGuest(Uid, "web", []));
 
         var now = netlink.GetLink(Bridge);
         Assert.Equal((bridge.Index, bridge.Mac, 1400, true), (now.Index, now.Mac, now.Mtu, now.IsUp));
@@ -82,7 +82,7 @@ public sealed class LinuxBridgeNetworkTests
     {
         TapDevice.Create(Bridge);
 
-        AssertFault(() => network.Attach(Uid), $"Interface '{Bridge}' is not a bridge but tun");
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), $"Interface '{Bridge}' is not a bridge but tun");
 
         Assert.Empty(network.List());
     });
@@ -93,7 +93,39 @@ public sealed class LinuxBridgeNetworkTests
         var other = netlink.CreateBridge("other", [0x02, 0, 0, 0, 0, 9]).Index;
         netlink.ReplaceAddress(other, Host, 16);
 
-        AssertFault(() => network.Attach(Uid), "Host address 10.77.0.1 belongs to interface 'other'");
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), "Host address 10.77.0.1 belongs to interface 'other'");
+    });
+
+    [Theory]
+    [InlineData("10.77.0.200", 24)]
+    [InlineData("10.77.0.200", 32)]
+    [InlineData("10.1.2.3", 8)]
+    public void A_subnet_that_overlaps_that_of_an_interface_is_refused_and_nothing_is_made(string address, int prefix) => Run((network, netlink) =>
+    {
+        netlink.ReplaceAddress(netlink.CreateBridge("other", [0x02, 0, 0, 0, 0, 9]).Index, IPAddress.Parse(address), prefix);
+        var before = netlink.ListLinks();
+
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), $"Subnet 10.77.0.0/24 overlaps {address}/{prefix} of interface 'other'; choose another VOLANT_SUBNET");
+
+        Assert.Equal(before, netlink.ListLinks());
+    });
+
+    [Fact]
+    public void A_subnet_that_overlaps_a_route_is_refused_and_the_default_route_is_not() => Run((network, netlink) =>
+    {
+        var other = netlink.CreateBridge("other", [0x02, 0, 0, 0, 0, 9]).Index;
+        netlink.ReplaceAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.SetUp(other);
+        netlink.ReplaceDefaultRoute(IPAddress.Parse("192.0.2.254"), other);
+        netlink.ReplaceRoute(IPAddress.Parse("10.76.0.0"), 15, IPAddress.Parse("192.0.2.254"), other);
+
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), "Subnet 10.77.0.0/24 overlaps the route to 10.76.0.0/15 by interface 'other'");
+        Assert.Null(netlink.FindLink(Bridge));
+        netlink.DeleteAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.ReplaceAddress(other, IPAddress.Parse("192.0.2.1"), 24);
+        netlink.ReplaceDefaultRoute(IPAddress.Parse("192.0.2.254"), other);
+
+        network.Attach(new AttachedGuest(Uid, "web", []));
     });
 
     [Fact]
@@ -102,23 +134,23 @@ public sealed class LinuxBridgeNetworkTests
         var bridge = netlink.CreateBridge(Bridge, [0x02, 0, 0, 0, 0, 9]).Index;
         netlink.ReplaceAddress(bridge, Host, 16);
 
-        AssertFault(() => network.Attach(Uid), $"Bridge '{Bridge}' has 10.77.0.1/16, but the subnet is 10.77.0.0/24");
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), $"Bridge '{Bridge}' has 10.77.0.1/16, but the subnet is 10.77.0.0/24");
     });
 
     [Fact]
     public void Taps_of_others_are_neither_listed_nor_deleted() => Run((network, netlink) =>
     {
-        var mine = network.Attach(Uid);
+        var mine = network.Attach(new AttachedGuest(Uid, "web", []));
         TapDevice.Create("tap0");
         var foreign = LinuxBridgeNetwork.TapNameFor(Guid.Parse("01234567-89ab-7def-8123-000000000001"));
         netlink.CreateBridge(foreign, [0x02, 0, 0, 0, 0, 9]);
-        using var second = new LinuxBridgeNetwork("vbr-second", IPAddress.Parse("10.78.0.1"), 24, NullLogger.Instance);
-        var theirs = second.Attach(Guid.Parse("01234567-89ab-7def-8123-000000000002"));
+        using var second = new LinuxBridgeNetwork("vbr-second", IPAddress.Parse("10.78.0.1"), 24, new BridgePolicy(Filters: false), NullLogger.Instance);
+        var theirs = second.Attach(new AttachedGuest(Guid.Parse("01234567-89ab-7def-8123-000000000002"), "third", []));
 
         Assert.Equal([mine], network.List());
         Assert.Equal([theirs], second.List());
-        Assert.Throws<ArgumentException>(() => LinuxBridgeNetwork.Detach("tap0"));
-        AssertFault(() => LinuxBridgeNetwork.Detach(foreign), "is not a tap but bridge");
+        Assert.Throws<ArgumentException>(() => network.Detach("tap0"));
+        AssertFault(() => network.Detach(foreign), "is not a tap but bridge");
         Assert.NotNull(netlink.FindLink(foreign));
     });
 
@@ -132,7 +164,7 @@ public sealed class LinuxBridgeNetworkTests
             netlink.SetMaster(netlink.GetLink($"t{i}").Index, bridge);
         }
 
-        AssertFault(() => network.Attach(Uid), "the bridge has all of its 1023 ports");
+        AssertFault(() => network.Attach(new AttachedGuest(Uid, "web", [])), "the bridge has all of its 1023 ports");
 
         Assert.Null(netlink.FindLink(LinuxBridgeNetwork.TapNameFor(Uid)));
     });
@@ -140,12 +172,12 @@ public sealed class LinuxBridgeNetworkTests
     [Fact]
     public void Without_the_capability_the_message_names_the_remedy() => Run((network, netlink) =>
     {
-        var name = network.Attach(Uid);
+        var name = network.Attach(new AttachedGuest(Uid, "web", []));
         NetworkNamespace.DropCapabilities();
 
         Assert.Equal([name], network.List());
-        AssertFault(() => network.Attach(Guid.Empty), "needs CAP_NET_ADMIN; run volantd as root or use network mode vsock.");
-        AssertFault(() => LinuxBridgeNetwork.Detach(name), "needs CAP_NET_ADMIN");
+        AssertFault(() => network.Attach(new AttachedGuest(Guid.Empty, "web", [])), "needs CAP_NET_ADMIN; run volantd as root or use network mode vsock.");
+        AssertFault(() => network.Detach(name), "needs CAP_NET_ADMIN");
     });
 
     [Theory]
@@ -155,12 +187,12 @@ public sealed class LinuxBridgeNetworkTests
     [InlineData("vaaaaaaaaaaaaaa")]
     [InlineData("a-name-that-is-long")]
     public void A_bad_bridge_name_is_refused(string name) =>
-        Assert.Throws<ArgumentException>(() => new LinuxBridgeNetwork(name, Host, 24, NullLogger.Instance).Dispose());
+        Assert.Throws<ArgumentException>(() => new LinuxBridgeNetwork(name, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance).Dispose());
 
     [Fact]
     public async Task Detaching_a_strange_name_is_refused_at_once()
     {
-        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, NullLogger.Instance);
+        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance);
 
         await Assert.ThrowsAsync<ArgumentException>(() => network.DetachAsync("eth0", TestContext.Current.CancellationToken));
     }
@@ -174,7 +206,7 @@ public sealed class LinuxBridgeNetworkTests
 
     private static void Run(Action<LinuxBridgeNetwork, Netlink> test) => NetworkNamespace.Run(() =>
     {
-        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, NullLogger.Instance);
+        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance);
         using var netlink = Netlink.Open();
         test(network, netlink);
     });

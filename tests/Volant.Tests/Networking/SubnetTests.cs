@@ -87,7 +87,7 @@ public sealed class SubnetTests
         var numbers = new List<uint>();
         for (var number = first; number <= last; number++)
         {
-            if (number != reserved)
+            if (Assert.Single(reserved) != (number, number))
             {
                 numbers.Add(number);
             }
@@ -95,6 +95,17 @@ public sealed class SubnetTests
 
         Assert.Equal(subnet.UsableAddresses.Select(Subnet.ToNumber), numbers);
     });
+
+    [Fact]
+    public void Reserved_ranges_ascend_and_hold_the_hosts_address()
+    {
+        var subnet = new Subnet(IPNetwork.Parse("10.0.0.0/24"), IPAddress.Parse("10.0.0.9"))
+        {
+            Reserved = [(IPAddress.Parse("10.0.0.20"), IPAddress.Parse("10.0.0.29")), (IPAddress.Parse("10.0.0.1"), IPAddress.Parse("10.0.0.1"))],
+        };
+
+        Assert.Equal([(0x0a000001u, 0x0a000001u), (0x0a000009u, 0x0a000009u), (0x0a000014u, 0x0a00001du)], subnet.Range().Reserved);
+    }
 
     private static IPAddress Address(uint number) => new([(byte)(number >> 24), (byte)(number >> 16), (byte)(number >> 8), (byte)number]);
 }

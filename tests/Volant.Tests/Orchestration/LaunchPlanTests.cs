@@ -109,7 +109,6 @@ public sealed class LaunchPlanTests
         VmConfig[] configs =
         [
             new() { Expose = [new ExposedPort { Protocol = "tcp", Port = 80, Mode = "dhcp" }] },
-            new() { Network = new NetworkConfig { Mode = "dhcp" } },
         ];
 
         Assert.All(configs, config => Assert.Equal(ErrorCodes.Unsupported, Assert.Throws<VolantException>(() => LaunchPlan.Resolve(config, Manifest, hostMemoryMib: 4096)).Code));

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Volant.Contracts.Boot;
@@ -47,7 +48,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
 
     public string Root { get; }
 
-    public DaemonOptions Options { get; }
+    /// <summary>Settings; another value holds from the next <see cref="RestartAsync"/> on.</summary>
+    public DaemonOptions Options { get; set; }
 
     public SettableTimeProvider Clock { get; private set; } = new();
 
@@ -209,8 +211,27 @@ internal sealed class FakeNetwork : IHostNetwork
     /// <summary>Calls that wait now.</summary>
     public int Waiting => Volatile.Read(ref _waiting);
 
-    public async Task<string> AttachAsync(Guid uid, uint? owner, CancellationToken cancellationToken)
+    /// <summary>What <see cref="CheckAsync"/> answers.</summary>
+    public IReadOnlyList<TapFault> Faults { get; set; } = [];
+
+    /// <summary>What the last check was asked for.</summary>
+    public IReadOnlyCollection<AttachedGuest> Checked { get; private set; } = [];
+
+    /// <summary>What each guest may use.</summary>
+    public ConcurrentDictionary<Guid, IReadOnlyList<IPAddress>> Allowed { get; } = [];
+
+    public Task<IReadOnlyList<TapFault>> CheckAsync(IReadOnlyCollection<AttachedGuest> guests)
     {
+        Checked = guests;
+        return Task.FromResult<IReadOnlyList<TapFault>>([.. Faults.Where(fault => guests.Any(guest => guest.Uid == fault.Uid))]);
+    }
+
+    public bool ServesDhcp { get; set; }
+
+    public async Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken)
+    {
+        var uid = guest.Uid;
+        Allowed[uid] = guest.Addresses;
         if (Failure is { } failure)
         {
             throw failure;

@@ -117,16 +117,16 @@ public sealed class StoreTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task An_address_is_leased_once_and_the_longest_rested_comes_back_first()
+    public async Task An_address_is_leased_once_and_the_lowest_that_has_rested_comes_first()
     {
-        var range = new AddressRange(0x0a000001, 0x0a000004, 0x0a000001);
+        var range = new AddressRange(0x0a000001, 0x0a000005, [(0x0a000001, 0x0a000001), (0x0a000003, 0x0a000003)]);
         var vms = new List<VmRecord>();
         foreach (var name in new[] { "a", "b", "c" })
         {
             vms.Add(await _store.InsertVmAsync(New(name) with { Addresses = range, Resources = [] }, Cancel));
         }
 
-        Assert.Equal(["10.0.0.2", "10.0.0.3", "10.0.0.4"], vms.Select(vm => vm.Vm.IpAddress));
+        Assert.Equal(["10.0.0.2", "10.0.0.4", "10.0.0.5"], vms.Select(vm => vm.Vm.IpAddress));
         var full = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("d") with { Addresses = range }, Cancel));
         Assert.Equal(ErrorCodes.IpPoolExhausted, full.Code);
         await _store.DeleteVmAsync(vms[2].Id, null, Cancel);
@@ -135,7 +135,7 @@ public sealed class StoreTests : IAsyncLifetime
         full = await Assert.ThrowsAsync<VolantException>(() => _store.InsertVmAsync(New("d") with { Addresses = range }, Cancel));
         Assert.Contains("less than 60 s ago", full.Message, StringComparison.Ordinal);
         _clock.Advance(VolantStore.AddressRest);
-        Assert.Equal("10.0.0.4", (await _store.InsertVmAsync(New("e") with { Addresses = range }, Cancel)).Vm.IpAddress);
+        Assert.Equal("10.0.0.2", (await _store.InsertVmAsync(New("e") with { Addresses = range }, Cancel)).Vm.IpAddress);
     }
 
     [Fact]

@@ -1,0 +1,103 @@
+using System.ComponentModel;
+using System.Net;
+using Volant.Contracts.Api;
+using Volant.Linux;
+using Volant.Linux.Networking;
+
+namespace Volant.Daemon.Networking;
+
+// The bridge, and the host's address on it.
+internal sealed partial class LinuxBridgeNetwork
+{
+    private int EnsureBridge(Netlink netlink)
+    {
+        var found = netlink.FindLink(_bridge);
+        if (found is { IsBridge: false })
+        {
+            throw new VolantException(
+                ErrorCodes.NetworkUnavailable,
+                $"Interface '{_bridge}' is not a bridge but {found.Kind ?? "hardware"}; choose another bridge name or remove that interface.");
+        }
+
+        // Before anything is made.
+        var hasAddress = CheckSubnet(netlink, found?.Index);
+        var bridge = found ?? CreateBridge(netlink);
+
+        // Only a bridge of ours has this address, also when an earlier attempt broke off half-way.
+        if (bridge.Mac == _bridgeMac.ToString() && !bridge.IsUp)
+        {
+            DisableIPv6(_bridge);
+        }
+
+        if (!hasAddress)
+        {
+            netlink.ReplaceAddress(bridge.Index, _subnet.HostAddress, _subnet.PrefixLength);
+            LogHostAddressAdded(_subnet.HostAddress, _subnet.PrefixLength, _bridge);
+        }
+
+        if (!bridge.IsUp)
+        {
+            netlink.SetUp(bridge.Index);
+        }
+
+        return bridge.Index;
+    }
+
+    private NetworkLink CreateBridge(Netlink netlink)
+    {
+        try
+        {
+            var bridge = netlink.CreateBridge(_bridge, _bridgeMac.ToArray());
+            LogBridgeCreated(_bridge);
+            return bridge;
+        }
+        catch (Win32Exception e) when (e.NativeErrorCode == Errno.Exists)
+        {
+            return netlink.GetLink(_bridge); // Another thread was faster.
+        }
+    }
+
+    /// <summary>Refuses a subnet that the host uses for something else.</summary>
+    /// <returns>Whether the bridge has the host's address already; then it was checked before, and what came later is not ours to judge.</returns>
+    private bool CheckSubnet(Netlink netlink, int? bridge)
+    {
+        var addresses = netlink.ListAddresses();
+        if (addresses.FirstOrDefault(address => address.Address.Equals(_subnet.HostAddress)) is { } present)
+        {
+            return present.LinkIndex != bridge
+                ? throw Refused($"Host address {present.Address} belongs to interface '{NameOf(netlink, present.LinkIndex)}', not to bridge '{_bridge}'; choose another host address and subnet.")
+                : present.PrefixLength == _subnet.PrefixLength ? true
+                : throw Refused($"Bridge '{_bridge}' has {present.Address}/{present.PrefixLength}, but the subnet is {_subnet}; configure the subnet of the bridge, or delete the bridge.");
+        }
+
+        if (addresses.FirstOrDefault(address => address.LinkIndex != bridge && Overlaps(address.Address, address.PrefixLength)) is { } address)
+        {
+            throw Refused($"Subnet {_subnet} overlaps {address.Address}/{address.PrefixLength} of interface '{NameOf(netlink, address.LinkIndex)}'; choose another VOLANT_SUBNET and VOLANT_HOST_IP.");
+        }
+
+        if (netlink.ListRoutes().FirstOrDefault(route => route.LinkIndex != bridge && Overlaps(route.Destination, route.PrefixLength)) is { } route)
+        {
+            throw Refused($"Subnet {_subnet} overlaps the route to {route.Destination}/{route.PrefixLength} by interface '{NameOf(netlink, route.LinkIndex)}'; choose another VOLANT_SUBNET and VOLANT_HOST_IP.");
+        }
+
+        return false;
+    }
+
+    private static VolantException Refused(string message) => new(ErrorCodes.NetworkUnavailable, message);
+
+    private static string NameOf(Netlink netlink, int index) =>
+        netlink.ListLinks().FirstOrDefault(link => link.Index == index)?.Name ?? $"number {index}";
+
+    private bool Overlaps(IPAddress other, int prefixLength)
+    {
+        // The shorter prefix of the two decides; one of 0 bits is the default route, which everything is in.
+        var prefix = Math.Min(prefixLength, _subnet.PrefixLength);
+        return prefix > 0 && ((Subnet.ToNumber(other) ^ Subnet.ToNumber(_subnet.HostAddress)) >> (32 - prefix)) == 0;
+    }
+
+    [LoggerMessage(EventId = 3001, Level = LogLevel.Information, Message = "Bridge {Bridge} created")]
+    private partial void LogBridgeCreated(string bridge);
+
+    [LoggerMessage(EventId = 3002, Level = LogLevel.Information, Message = "Address {Address}/{PrefixLength} added to bridge {Bridge}")]
+    private partial void LogHostAddressAdded(IPAddress address, int prefixLength, string bridge);
+}
