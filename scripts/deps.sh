@@ -1,8 +1,8 @@
 #!/bin/bash
-# Installs what is missing, and only that: deps.sh build|run|test
+# Installs what is missing, and only that: deps.sh build|run|test|kernel
 set -euo pipefail
 
-usage() { echo "usage: ${0##*/} build|run|test" >&2; exit 2; }
+usage() { echo "usage: ${0##*/} build|run|test|kernel" >&2; exit 2; }
 [ $# -eq 1 ] || usage
 
 # What is looked for: a command, the path of a file, or a library; and the Debian package that brings it.
@@ -10,10 +10,13 @@ build=(gcc:gcc /usr/include/zlib.h:zlib1g-dev objcopy:binutils /usr/include/stdl
 run=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils busybox:busybox-static depmod:kmod ip:iproute2 curl:curl libnftables.so.1:libnftables1)
 test=(shellcheck:shellcheck cpio:cpio jq:jq socat:socat xz:xz-utils zstd:zstd node:nodejs npm:npm tmux:tmux zsh:zsh fish:fish mke2fs:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mksquashfs:squashfs-tools
     docker-registry:docker-registry buildah:buildah skopeo:skopeo umoci:umoci mcopy:mtools fsck.fat:dosfstools cloud-localds:cloud-image-utils mmdebstrap:mmdebstrap chromium:chromium dnsmasq:dnsmasq-base)
+# For scripts/build-kernel.sh alone.
+kernel=(gcc:gcc make:make flex:flex bison:bison bc:bc objcopy:binutils xz:xz-utils /usr/include/libelf.h:libelf-dev /usr/include/openssl/ssl.h:libssl-dev /usr/include/stdlib.h:libc6-dev)
 case $1 in
     build) wanted=("${build[@]}") ;;
     run) wanted=("${run[@]}") ;;
-    test) wanted=("${build[@]}" "${run[@]}" "${test[@]}") ;;
+    test) wanted=("${build[@]}" "${run[@]}" "${kernel[@]}" "${test[@]}") ;;
+    kernel) wanted=("${kernel[@]}") ;;
     *) usage ;;
 esac
 
@@ -36,7 +39,7 @@ for item in "${wanted[@]}"; do
 done
 
 need_sdk=
-if [ "$1" != run ] && ! dotnet --list-sdks 2>/dev/null | grep -q '^10\.'; then
+if [ "$1" != run ] && [ "$1" != kernel ] && ! dotnet --list-sdks 2>/dev/null | grep -q '^10\.'; then
     need_sdk=yes
     missing+=(dotnet-sdk-10.0)
 fi

@@ -44,6 +44,9 @@ internal sealed record CliHost
     /// <summary>Absolute directory that relative paths on the command line start from.</summary>
     public required string WorkingDirectory { get; init; }
 
+    /// <summary>Directory that stands for <c>/</c> where this host itself is looked at or changed.</summary>
+    public string Root { get; init; } = "/";
+
     /// <summary>The clock.</summary>
     public required TimeProvider Clock { get; init; }
 

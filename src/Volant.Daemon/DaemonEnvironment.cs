@@ -103,6 +103,7 @@ internal static class DaemonEnvironment
             AgentTimeout = TimeSpan.FromSeconds(ParseNumber("VOLANT_AGENT_TIMEOUT", 30, 1, 3600)),
             LogLevel = ParseLevel(Get("VOLANT_LOG_LEVEL") ?? "information"),
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
+            NotifySocket = Get("NOTIFY_SOCKET"),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         };
         options = ReadGuestNetwork(options, Get);

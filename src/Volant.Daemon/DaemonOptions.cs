@@ -133,6 +133,9 @@ internal sealed record DaemonOptions
     /// <summary>Variables whose names start with <c>OTEL_</c>, for the OpenTelemetry SDK.</summary>
     public IReadOnlyDictionary<string, string> OpenTelemetry { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
+    /// <summary>Where the service manager wants to be told that the daemon is ready (<c>NOTIFY_SOCKET</c>); null when nobody waits for that.</summary>
+    public string? NotifySocket { get; init; }
+
     /// <summary>Whether traces have a destination.</summary>
     public bool ExportsTraces => OpenTelemetry.ContainsKey("OTEL_EXPORTER_OTLP_ENDPOINT") || OpenTelemetry.ContainsKey("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
 

@@ -39,7 +39,10 @@ try
     using var state = StateLock.Take(options.StateDirectory);
     ListenSocket.RemoveStale(options.Listen);
     await using var app = DaemonHost.Build(options);
-    await app.RunAsync();
+    await app.StartAsync();
+    ServiceManager.Tell(options.NotifySocket, ServiceManager.Ready);
+    app.Lifetime.ApplicationStopping.Register(() => ServiceManager.Tell(options.NotifySocket, ServiceManager.Stopping));
+    await app.WaitForShutdownAsync();
     return Success;
 }
 catch (ConfigurationException e)

@@ -34,6 +34,7 @@ internal static class CommandTree
             EventsCommand.Create(scope),
             Noun(scope, args, "system", "Facts about volantd and its host.", SystemCommands.Create),
             DoctorCommand.Create(scope),
+            SetupCommand.Create(scope, args),
             CompletionCommand.Create(scope),
             VersionCommand.Create(scope),
         };

@@ -20,7 +20,10 @@ internal static class DoctorCommand
             List<Check> checks = [.. await DaemonChecks.RunAsync(run.Client, ProductVersion.Text, cancellationToken)];
             if (run.Client.IsLocal)
             {
-                checks.AddRange(new HostChecks(run.Host.Environment).Run());
+                await foreach (var check in new HostChecks(new HostRoot(run.Host.Environment, run.Host.Root), run.Host.Clock).RunAsync(cancellationToken))
+                {
+                    checks.Add(check);
+                }
             }
             else
             {

@@ -1,25 +1,48 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using Volant.Cli.Api;
 using Volant.Cli.Output;
 using Volant.Linux.Kernel;
-using Volant.Linux.Networking;
 
 namespace Volant.Cli.Doctor;
 
 /// <summary>Checks of this host: what volantd needs here, by the variables it reads (contract §7).</summary>
-/// <param name="variable">Reads an environment variable.</param>
-/// <param name="root">Directory that stands for <c>/</c>; tests have their own.</param>
-internal sealed class HostChecks(Func<string, string?> variable, string root = "/")
+/// <param name="root">The host's files and programs.</param>
+/// <param name="clock">Limits how long a program may take to say its version.</param>
+internal sealed class HostChecks(HostRoot root, TimeProvider clock)
 {
+    /// <summary>Name of the check of <c>net.ipv4.ip_forward</c>.</summary>
+    public const string Forwarding = "forwarding";
+
+    private const int LeastCloudHypervisor = 52;
     private const long LeastDisk = 1L << 30;
     private const long GoodDisk = 5L << 30;
     private const string Firmware = "enable virtualisation in the firmware (or nested virtualisation of the VM that this is) and load the module: modprobe kvm_intel or kvm_amd";
 
     private static readonly string[] Hypervisors = ["qemu-system-x86_64", "qemu-system-aarch64", "cloud-hypervisor"];
-    private static readonly string[] ProgramDirectories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    private static readonly string[] LibraryDirectories = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/lib"];
+    private static readonly TimeSpan VersionLimit = TimeSpan.FromSeconds(5);
 
     /// <summary>All of them, in the order of a start.</summary>
-    public IEnumerable<Check> Run() => [Kvm(), Hypervisor(), ImageTool(), Kernel(), Disk(), PacketFilter(), Forwarding(), OpenSslLibrary()];
+    public async IAsyncEnumerable<Check> RunAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        yield return Kvm();
+        yield return Hypervisor();
+        if (root.FindProgram("cloud-hypervisor") is { } program)
+        {
+            yield return await CloudHypervisorAsync(program, cancellationToken);
+        }
+
+        yield return ImageTool();
+        yield return Kernel();
+        yield return ControlGroups();
+        yield return Vsock();
+        yield return Forward();
+        yield return PacketFilter();
+        yield return DhcpServer();
+        yield return Disk();
+        yield return OpenSslLibrary();
+    }
 
     private Check Kvm()
     {
@@ -44,26 +67,26 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
 
     private Check Hypervisor()
     {
-        if (variable("VOLANT_HYPERVISOR") is { Length: > 0 } set && set.StartsWith('/'))
+        if (root.Variable("VOLANT_HYPERVISOR") is { } set && set.StartsWith('/'))
         {
             return File.Exists(At(set))
                 ? new Check("hypervisor", CheckResult.Ok, $"VOLANT_HYPERVISOR is {set}.")
                 : new Check("hypervisor", CheckResult.Failed, $"VOLANT_HYPERVISOR is {set}, which does not exist.", "correct it, or unset it to take what is installed");
         }
 
-        var found = Hypervisors.Select(FindProgram).OfType<string>().ToArray();
+        var found = Hypervisors.Select(root.FindProgram).OfType<string>().ToArray();
         return found.Length > 0
             ? new Check("hypervisor", CheckResult.Ok, $"Found {string.Join(", ", found)}.")
             : new Check("hypervisor", CheckResult.Failed, "Neither QEMU nor Cloud Hypervisor is installed.", "install the package qemu-system-x86 (Debian, Ubuntu) or qemu-kvm (Fedora)");
     }
 
-    private Check ImageTool() => FindProgram("qemu-img") is { } program
+    private Check ImageTool() => root.FindProgram("qemu-img") is { } program
         ? new Check("qemu-img", CheckResult.Ok, $"Found {program}.")
         : new Check("qemu-img", CheckResult.Warning, "qemu-img is not installed; VMs with disks cannot be made.", "install the package qemu-utils (Debian, Ubuntu) or qemu-img (Fedora)");
 
     private Check Kernel()
     {
-        string[] kernels = [variable("VOLANT_KERNEL_VMLINUX") ?? "/var/lib/volant/kernel/vmlinux", variable("VOLANT_KERNEL_BZIMAGE") ?? "/var/lib/volant/kernel/bzImage"];
+        string[] kernels = [root.Variable("VOLANT_KERNEL_VMLINUX") ?? "/var/lib/volant/kernel/vmlinux", root.Variable("VOLANT_KERNEL_BZIMAGE") ?? "/var/lib/volant/kernel/bzImage"];
         return kernels.FirstOrDefault(kernel => File.Exists(At(kernel))) is { } found
             ? new Check("kernel", CheckResult.Ok, $"Found {found}.")
             : new Check("kernel", CheckResult.Warning, $"Neither {kernels[0]} nor {kernels[1]} exists.", "scripts/kernel.sh DIR fetches one; VOLANT_KERNEL_BZIMAGE says where it is. volantd may know of another place than this shell");
@@ -71,8 +94,8 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
 
     private Check Disk()
     {
-        var home = variable("HOME") is { Length: > 0 } set ? set : "/root";
-        var directory = Path.GetDirectoryName(variable("VOLANT_DB_PATH") ?? Path.Combine(home, ".volant", "state.db"));
+        var home = root.Variable("HOME") ?? "/root";
+        var directory = Path.GetDirectoryName(root.Variable("VOLANT_DB_PATH") ?? Path.Combine(home, ".volant", "state.db"));
         while (directory is { Length: > 1 } && !Directory.Exists(At(directory)))
         {
             directory = Path.GetDirectoryName(directory);
@@ -92,24 +115,6 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
         }
     }
 
-    private Check PacketFilter() => variable("VOLANT_FIREWALL") == "off" ? new Check("packet-filter", CheckResult.Warning, "VOLANT_FIREWALL is off: guests with a network may pose as others and reach this host.", "unset it")
-        : Nftables.IsAvailable ? new Check("packet-filter", CheckResult.Ok, "libnftables can be loaded.")
-        : new Check("packet-filter", CheckResult.Warning, "libnftables.so.1 is not installed; VMs with a network are refused.", "install the package libnftables1 (Debian, Ubuntu) or nftables-libs (Fedora)");
-
-    private Check Forwarding()
-    {
-        try
-        {
-            return File.ReadAllText(At("/proc/sys/net/ipv4/ip_forward")).Trim() != "0"
-                ? new Check("forwarding", CheckResult.Ok, "This host forwards packets of guests.")
-                : new Check("forwarding", CheckResult.Warning, "This host forwards no packets (net.ipv4.ip_forward is 0): guests reach nothing beyond it.", "sysctl -w net.ipv4.ip_forward=1; volar setup keeps it so");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new Check("forwarding", CheckResult.Skipped, $"Whether this host forwards packets cannot be told: {e.Message}");
-        }
-    }
-
     private static Check OpenSslLibrary()
     {
         try
@@ -123,10 +128,54 @@ internal sealed class HostChecks(Func<string, string?> variable, string root = "
         }
     }
 
-    private string? FindProgram(string name) => (variable("PATH")?.Split(':', StringSplitOptions.RemoveEmptyEntries) ?? [])
-        .Concat(ProgramDirectories)
-        .Select(directory => Path.Combine(directory, name))
-        .FirstOrDefault(path => File.Exists(At(path)));
+    private async Task<Check> CloudHypervisorAsync(string program, CancellationToken cancellationToken)
+    {
+        const string Name = "cloud-hypervisor";
+        using var late = new CancellationTokenSource(VersionLimit, clock);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellationToken);
+        string output;
+        try
+        {
+            (_, output) = await HostProgram.RunAsync(root.At(program), ["--version"], [], limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            output = $"no answer within {VersionLimit.TotalSeconds:F0} s";
+        }
+        catch (CliException e)
+        {
+            output = e.Message;
+        }
 
-    private string At(string path) => root == "/" ? path : root + path;
+        // cloud-hypervisor v52.0.0
+        var version = output.Split(' ', StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(word => word.Length > 1 && word[0] == 'v' && char.IsAsciiDigit(word[1]))?.Split('\n')[0];
+        return !int.TryParse(version?[1..].Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major) ? new Check(Name, CheckResult.Warning, $"The version of {program} cannot be told: {output}", "install a release of Cloud Hypervisor, or remove that program")
+            : major < LeastCloudHypervisor ? new Check(Name, CheckResult.Warning, $"{program} is {version}, older than v{LeastCloudHypervisor}.", $"install Cloud Hypervisor v{LeastCloudHypervisor} or later; QEMU serves as well")
+            : new Check(Name, CheckResult.Ok, $"{program} is {version}.");
+    }
+
+    private Check ControlGroups() => File.Exists(At("/sys/fs/cgroup/cgroup.controllers"))
+        ? new Check("cgroups", CheckResult.Ok, "Control groups are version 2.")
+        : new Check("cgroups", CheckResult.Warning, "Control groups are not version 2 (no /sys/fs/cgroup/cgroup.controllers): what VMs use cannot be limited.", "boot with systemd.unified_cgroup_hierarchy=1, or a distribution of 2021 or later");
+
+    private Check Vsock() => File.Exists(At("/dev/vhost-vsock"))
+        ? new Check("vsock", CheckResult.Ok, "/dev/vhost-vsock is there.")
+        : new Check("vsock", CheckResult.Warning, "/dev/vhost-vsock is not there: QEMU's guests are reached over a serial port.", "modprobe vhost_vsock, and name it in /etc/modules-load.d");
+
+    private Check Forward() => root.ReadWord("/proc/sys/net/ipv4/ip_forward") switch
+    {
+        "1" => new Check(Forwarding, CheckResult.Ok, "The host forwards IPv4."),
+        null => new Check(Forwarding, CheckResult.Skipped, "/proc/sys/net/ipv4/ip_forward cannot be read."),
+        _ => new Check(Forwarding, CheckResult.Warning, "The host forwards no IPv4 (net.ipv4.ip_forward is 0): bridged VMs reach nothing beyond it.", "volar setup, or sysctl -w net.ipv4.ip_forward=1"),
+    };
+
+    private Check PacketFilter() => LibraryDirectories.Select(directory => Path.Combine(directory, "libnftables.so.1")).FirstOrDefault(path => File.Exists(At(path))) is { } library
+        ? new Check("nftables", CheckResult.Ok, $"Found {library}.")
+        : new Check("nftables", CheckResult.Warning, "libnftables.so.1 is not installed: there are no packet filters for bridged VMs.", "install the package libnftables1 (Debian, Ubuntu) or nftables (Fedora)");
+
+    private Check DhcpServer() => root.FindProgram("dnsmasq") is { } program
+        ? new Check("dnsmasq", CheckResult.Ok, $"Found {program}.")
+        : new Check("dnsmasq", CheckResult.Warning, "dnsmasq is not installed: nobody answers guests that ask for an address by DHCP.", "install the package dnsmasq-base (Debian, Ubuntu) or dnsmasq (Fedora); needed for network mode dhcp only");
+
+    private string At(string path) => root.At(path);
 }

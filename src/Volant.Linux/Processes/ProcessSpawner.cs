@@ -40,10 +40,11 @@ public sealed record SpawnRequest
     public bool NoNewPrivileges { get; init; }
 }
 
-/// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor.</summary>
+/// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor or ambient capability.</summary>
 /// <remarks>
 /// <c>posix_spawn</c> with SETSID, SETSIGMASK and SETSIGDEF: signals are default and unblocked (.NET ignores SIGPIPE, and a child would
-/// inherit that), descriptors from 3 up are closed. The caller must wait for the child with <see cref="ProcessWait"/>.
+/// inherit that), descriptors from 3 up are closed. Ambient capabilities (<c>man 7 capabilities</c>), which a service that is not root has its rights
+/// by, would pass to every child: the thread that starts one gives them up first, and keeps what it may do itself. The caller must wait for the child with <see cref="ProcessWait"/>.
 /// </remarks>
 public static unsafe partial class ProcessSpawner
 {
@@ -53,6 +54,8 @@ public static unsafe partial class ProcessSpawner
     private const int OpenReadWrite = 2;
     private const int OpenAppendCreate = 1 | 0x40 | 0x400;
     private const uint OwnerOnly = 0x180;
+    private const int Ambient = 47; // PR_CAP_AMBIENT
+    private const nuint ClearAll = 4; // PR_CAP_AMBIENT_CLEAR_ALL
 
     /// <summary>Starts the process and returns its id.</summary>
     /// <exception cref="Win32Exception">The program could not be started; <c>NativeErrorCode</c> is the errno.</exception>
@@ -99,6 +102,7 @@ public static unsafe partial class ProcessSpawner
 
             using var arguments = new StringVector(request.Arguments);
             using var environment = new StringVector(request.Environment);
+            _ = ProcessControl(Ambient, ClearAll, 0, 0, 0); // cannot fail since Linux 4.3
             int pid;
             Check(PosixSpawn(&pid, request.Arguments[0], actions, attributes, arguments.Pointer, environment.Pointer), request.Arguments[0]);
             return pid;
@@ -134,6 +138,9 @@ public static unsafe partial class ProcessSpawner
 
     [LibraryImport("libc", EntryPoint = "posix_spawn", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int PosixSpawn(int* pid, string path, byte* actions, byte* attributes, byte** arguments, byte** environment);
+
+    [LibraryImport("libc", EntryPoint = "prctl")]
+    private static partial int ProcessControl(int option, nuint a, nuint b, nuint c, nuint d);
 
     [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_init")]
     private static partial int ActionsInit(byte* actions);

@@ -20,6 +20,8 @@ internal sealed class TestCli
 
     public string WorkingDirectory { get; init; } = "/";
 
+    public string Root { get; init; } = "/";
+
     public TimeProvider Clock { get; init; } = new JumpingClock();
 
     public Stream? Output { get; init; }
@@ -55,6 +57,7 @@ internal sealed class TestCli
                 WatchSize = _ => new FakeMode([]),
                 Environment = name => Environment.GetValueOrDefault(name),
                 WorkingDirectory = WorkingDirectory,
+                Root = Root,
                 Clock = Clock,
                 CatchInterrupts = () => { },
             },
