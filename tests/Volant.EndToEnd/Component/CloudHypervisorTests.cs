@@ -149,7 +149,8 @@ public sealed class CloudHypervisorTests : IAsyncLifetime
         await _daemon.StartAsync();
 
         await _daemon.UntilAsync(() => Task.FromResult(_daemon.Hypervisors().Count == 0), "it is ended");
-        await _daemon.UntilAsync(async () => (await _daemon.VmsAsync()).Count == 0, "the VM that never was is forgotten");
+        var vm = await _daemon.UntilAsync("web", each => each.Status == VmStatus.Crashed);
+        Assert.Equal("the hypervisor ended while the daemon was down", vm.Exit!.Reason);
     }
 
     [Fact]
