@@ -116,11 +116,7 @@ internal static class DaemonEnvironment
         string AbsolutePath(string name, string fallback)
         {
             var value = Get(name) ?? fallback;
-            if (value.StartsWith("~/", StringComparison.Ordinal))
-            {
-                value = Path.Combine(home, value[2..]);
-            }
-
+            value = value.StartsWith("~/", StringComparison.Ordinal) ? Path.Combine(home, value[2..]) : value;
             return Path.IsPathRooted(value) && !value.Contains('\0', StringComparison.Ordinal) ? Path.GetFullPath(value) : throw Bad(name, value, "an absolute path");
         }
 

@@ -32,7 +32,12 @@ internal static class CompletionCommand
                 _files
             fi
         }
-        compdef _volar volar
+        # Loaded from a file in $fpath, this is the first call; sourced, it is not.
+        if [[ "${funcstack[1]}" == _volar ]]; then
+            _volar "$@"
+        else
+            compdef _volar volar
+        fi
 
         """;
 

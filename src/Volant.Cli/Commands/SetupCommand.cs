@@ -21,65 +21,39 @@ internal static class SetupCommand
             return new Command("setup", Description);
         }
 
-        var bridge = Symbols.Text("--bridge", "NAME", "Bridge of bridged VMs [default: vbr0]");
-        var subnet = Symbols.Text("--subnet", "NETWORK", "Their IPv4 subnet [default: 192.168.127.0/24]");
-        var hostIp = Symbols.Text("--host-ip", "ADDRESS", "Address of this host in it [default: the first one]");
-        var runtime = Symbols.Text("--runtime-dir", "DIR", "Sockets of running VMs [default: /run/volant]");
-        var log = Symbols.Text("--log-dir", "DIR", "Logs of VMs [default: /var/log/volant]");
-        var work = Symbols.Text("--work-dir", "DIR", $"Database, disks and images [default: {SetupSettings.DefaultStateDirectory}]");
-        var service = Symbols.Text("--service-file", "FILE", $"The systemd unit [default: {SetupSettings.DefaultServiceFile}]");
-        var bzImage = Symbols.Text("--bzimage", "FILE", "Guest kernel [default: /var/lib/volant/kernel/bzImage]");
-        var vmlinux = Symbols.Text("--vmlinux", "FILE", "Guest kernel as ELF, preferred where it exists [default: /var/lib/volant/kernel/vmlinux]");
-        var dryRun = new Option<bool>("--dry-run") { Description = "Only say what would be done" };
-        var undo = new Option<bool>("--undo") { Description = "Take back what setup did; what was changed since, and data, stays and is named" };
-        var print = Symbols.Text("--print", "unit|environment|sysctl", "Print a file as setup would write it to an empty host, and do nothing").AcceptOnlyFromAmong("unit", "environment", "sysctl");
-        var daemon = Symbols.Text("--volantd", "FILE", "The daemon [default: the one beside volar]");
-        daemon.Hidden = true; // for who makes packages
+        var options = new SetupOptions();
         return scope.Define(
             "setup",
             Description,
-            [bridge, subnet, hostIp, runtime, log, work, service, bzImage, vmlinux, dryRun, undo, print, daemon],
+            options.All,
             ["volar setup --dry-run", "volar setup --subnet 10.20.0.0/24", "volar setup --undo"],
-            async (parsed, run, cancellationToken) =>
+            (parsed, run, cancellationToken) =>
             {
                 var root = new HostRoot(run.Host.Environment, run.Host.Root);
                 var host = new SetupHost(root);
-                if (parsed.GetValue(undo))
+                if (parsed.GetValue(options.Undo))
                 {
-                    RefuseOthers(parsed, undo, dryRun);
-                    return await UndoAsync(run, host, parsed.GetValue(dryRun), cancellationToken);
+                    RefuseOthers(parsed, options.Undo, options.DryRun);
+                    return UndoAsync(run, host, parsed.GetValue(options.DryRun), cancellationToken);
                 }
 
-                var settings = new SetupSettings
+                var settings = options.Read(parsed, () => FindDaemon(root)).Checked();
+                if (parsed.GetValue(options.Print) is not { } file)
                 {
-                    Daemon = parsed.GetValue(daemon) ?? FindDaemon(root),
-                    Bridge = parsed.GetValue(bridge),
-                    Subnet = parsed.GetValue(subnet),
-                    HostIp = parsed.GetValue(hostIp),
-                    BzImage = parsed.GetValue(bzImage),
-                    Vmlinux = parsed.GetValue(vmlinux),
-                };
-                settings = (settings with
-                {
-                    RuntimeDirectory = parsed.GetValue(runtime) ?? settings.RuntimeDirectory,
-                    LogDirectory = parsed.GetValue(log) ?? settings.LogDirectory,
-                    StateDirectory = parsed.GetValue(work) ?? settings.StateDirectory,
-                    ServiceFile = parsed.GetValue(service) ?? settings.ServiceFile,
-                }).Checked();
-                if (parsed.GetValue(print) is { } file)
-                {
-                    run.Output.Write(file switch
-                    {
-                        "unit" => ServiceUnit.Text(settings),
-                        "environment" => EnvironmentFile.Text(settings),
-                        _ => ServiceUnit.Sysctl,
-                    });
-                    return ExitCodes.Ok;
+                    return SetUpAsync(run, root, host, settings, parsed.GetValue(options.DryRun), cancellationToken);
                 }
 
-                return await SetUpAsync(run, root, host, settings, parsed.GetValue(dryRun), cancellationToken);
+                Print(run.Output, file, settings);
+                return Task.FromResult(ExitCodes.Ok);
             });
     }
+
+    private static void Print(TextWriter output, string file, SetupSettings settings) => output.Write(file switch
+    {
+        "unit" => ServiceUnit.Text(settings),
+        "environment" => EnvironmentFile.Text(settings),
+        _ => ServiceUnit.Sysctl,
+    });
 
     private static async Task<int> SetUpAsync(CommandRun run, HostRoot root, SetupHost host, SetupSettings settings, bool dryRun, CancellationToken cancellationToken)
     {

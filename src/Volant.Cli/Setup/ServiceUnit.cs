@@ -16,6 +16,40 @@ internal static class ServiceUnit
 
         """;
 
+    private const string Sandbox = """
+        # Bridge, taps and packet filter; published ports below 1024. Programs that the daemon starts have none of these.
+        AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
+        CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
+        NoNewPrivileges=yes
+
+        # All of this holds for hypervisors, too. Not here: MemoryDenyWriteExecute, because QEMU translates code when it emulates, and
+        # ProtectKernelTunables, because /proc/sys/net says how the bridge behaves.
+        ProtectSystem=strict
+        ProtectHome=yes
+        ProtectClock=yes
+        ProtectControlGroups=yes
+        ProtectHostname=yes
+        ProtectKernelLogs=yes
+        ProtectKernelModules=yes
+        ProtectProc=invisible
+        PrivateTmp=yes
+        PrivateMounts=yes
+        DevicePolicy=closed
+        DeviceAllow=/dev/kvm rw
+        DeviceAllow=/dev/net/tun rw
+        DeviceAllow=/dev/vhost-net rw
+        DeviceAllow=/dev/vhost-vsock rw
+        KeyringMode=private
+        LockPersonality=yes
+        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_VSOCK
+        RestrictNamespaces=yes
+        RestrictRealtime=yes
+        RestrictSUIDSGID=yes
+        SystemCallArchitectures=native
+        SystemCallFilter=@system-service
+        SystemCallErrorNumber=EPERM
+        """;
+
     /// <summary>The unit (<c>systemd.service(5)</c>, <c>systemd.exec(5)</c>).</summary>
     /// <param name="settings">Checked: no value needs a quotation.</param>
     public static string Text(SetupSettings settings) => $"""
@@ -53,37 +87,7 @@ internal static class ServiceUnit
         # Hypervisors count here.
         TasksMax=infinity
 
-        # Bridge, taps and packet filter; published ports below 1024. Programs that the daemon starts have none of these.
-        AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
-        CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
-        NoNewPrivileges=yes
-
-        # All of this holds for hypervisors, too. Not here: MemoryDenyWriteExecute, because QEMU translates code when it emulates, and
-        # ProtectKernelTunables, because /proc/sys/net says how the bridge behaves.
-        ProtectSystem=strict
-        ProtectHome=yes
-        ProtectClock=yes
-        ProtectControlGroups=yes
-        ProtectHostname=yes
-        ProtectKernelLogs=yes
-        ProtectKernelModules=yes
-        ProtectProc=invisible
-        PrivateTmp=yes
-        PrivateMounts=yes
-        DevicePolicy=closed
-        DeviceAllow=/dev/kvm rw
-        DeviceAllow=/dev/net/tun rw
-        DeviceAllow=/dev/vhost-net rw
-        DeviceAllow=/dev/vhost-vsock rw
-        KeyringMode=private
-        LockPersonality=yes
-        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_VSOCK
-        RestrictNamespaces=yes
-        RestrictRealtime=yes
-        RestrictSUIDSGID=yes
-        SystemCallArchitectures=native
-        SystemCallFilter=@system-service
-        SystemCallErrorNumber=EPERM
+        {Sandbox}
 
         [Install]
         WantedBy=multi-user.target

@@ -19,6 +19,12 @@ internal sealed record SetupSettings
     /// <summary>Where a system service's data are.</summary>
     public const string DefaultStateDirectory = "/var/lib/volant";
 
+    /// <summary>Where the sockets of its VMs are.</summary>
+    public const string DefaultRuntimeDirectory = "/run/volant";
+
+    /// <summary>Where the logs of its VMs are.</summary>
+    public const string DefaultLogDirectory = "/var/log/volant";
+
     /// <summary>Where the unit is, unless told otherwise.</summary>
     public const string DefaultServiceFile = "/etc/systemd/system/volantd.service";
 
@@ -47,10 +53,10 @@ internal sealed record SetupSettings
     public string StateDirectory { get; init; } = DefaultStateDirectory;
 
     /// <summary>Sockets of running VMs.</summary>
-    public string RuntimeDirectory { get; init; } = "/run/volant";
+    public string RuntimeDirectory { get; init; } = DefaultRuntimeDirectory;
 
     /// <summary>Logs of VMs.</summary>
-    public string LogDirectory { get; init; } = "/var/log/volant";
+    public string LogDirectory { get; init; } = DefaultLogDirectory;
 
     /// <summary>The systemd unit.</summary>
     public string ServiceFile { get; init; } = DefaultServiceFile;

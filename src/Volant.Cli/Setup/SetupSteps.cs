@@ -25,9 +25,9 @@ internal sealed class SetupSteps(SetupHost host, SetupJournal journal, SetupSett
         UserStep(),
         MemberStep(),
         .. DirectorySteps(),
-        FileStep(SetupSettings.EnvironmentPath, old => old is null ? EnvironmentFile.Text(settings) : EnvironmentFile.Merge(old, settings), 0b110_100_000, SetupSettings.User, restart: true, merges: true),
-        FileStep(settings.ServiceFile, _ => ServiceUnit.Text(settings), 0b110_100_100, "root", restart: true),
-        FileStep(SetupSettings.SysctlPath, _ => ServiceUnit.Sysctl, 0b110_100_100, "root", restart: false),
+        new SetupFile(SetupSettings.EnvironmentPath, old => old is null ? EnvironmentFile.Text(settings) : EnvironmentFile.Merge(old, settings)) { Mode = 0b110_100_000, Group = SetupSettings.User, NeedsRestart = true, Merges = true }.Step(host, journal, WillRestart),
+        new SetupFile(settings.ServiceFile, _ => ServiceUnit.Text(settings)) { PrintedAs = "unit", NeedsRestart = true, ElsewhereAt = VendorUnit() }.Step(host, journal, WillRestart),
+        new SetupFile(SetupSettings.SysctlPath, _ => ServiceUnit.Sysctl) { PrintedAs = "sysctl" }.Step(host, journal, WillRestart),
         SettingStep(),
         ServiceStep(),
     ];
@@ -78,7 +78,7 @@ internal sealed class SetupSteps(SetupHost host, SetupJournal journal, SetupSett
         return wanted.SelectMany(each => MissingParents(each.Path).Append(DirectoryStep(each.Path, each.Mode, each.User, each.Group)))
             .Concat(MissingParents(settings.ServiceFile))
             .Concat(MissingParents(SetupSettings.SysctlPath))
-            .DistinctBy(step => step.Subject);
+            .DistinctBy(step => step.Subject, StringComparer.Ordinal);
     }
 
     private IEnumerable<SetupStep> MissingParents(string path)
@@ -125,82 +125,14 @@ internal sealed class SetupSteps(SetupHost host, SetupJournal journal, SetupSett
         }
     }
 
-    /// <summary>A file of settings.</summary>
-    /// <param name="path">Where it is.</param>
-    /// <param name="text">What is to be in it, by what is in it now (null for no file).</param>
-    /// <param name="mode">Its mode; it belongs to root.</param>
-    /// <param name="group">Its group.</param>
-    /// <param name="restart">Whether the service must start anew to see it.</param>
-    /// <param name="merges">Whether the text keeps what an administrator wrote; otherwise such a file is left alone.</param>
-    private SetupStep FileStep(string path, Func<string?, string> text, int mode, string group, bool restart, bool merges = false)
+    private void WillRestart() => _willRestart = true;
+
+    /// <summary>Where a package has brought the unit that setup would write to the usual place; null when none has.</summary>
+    private string? VendorUnit()
     {
-        return SetupStep.Of(path, Look, Apply);
-
-        StepView Look()
-        {
-            byte[]? old;
-            try
-            {
-                old = host.Read(path);
-            }
-            catch (CliException) when (!host.MayChange)
-            {
-                return StepView.Skipped("this user may not read it; root may");
-            }
-
-            var detail = $"mode {Convert.ToString(mode, 8).PadLeft(4, '0')}, root:{group}";
-            if (old is null)
-            {
-                if (IsVendorUnit(path))
-                {
-                    return StepView.Unchanged with { Detail = $"{VendorUnits}{settings.ServiceName} says the same" };
-                }
-
-                return Pending("create", detail);
-            }
-
-            if (old.AsSpan().SequenceEqual(Wanted(old)))
-            {
-                var status = host.Find(path)!.Value;
-                return status.Mode == mode && status.Uid == host.UserId("root") && status.Gid == host.GroupId(group) ? StepView.Unchanged : Pending("update", detail);
-            }
-
-            if (merges)
-            {
-                return Pending("update", "what is in it stays, apart from what options name");
-            }
-
-            return IsOurs(old) ? Pending(journal.Find(ChangeKinds.File, path)?.Before == Convert.ToBase64String(old) || journal.Find(ChangeKinds.File, path) is null ? "replace" : "update", detail)
-                : StepView.Kept($"it was changed since setup wrote it; remove it and run setup again to have it anew, or compare: volar setup --print {(path == settings.ServiceFile ? "unit" : "sysctl")}");
-        }
-
-        void Apply()
-        {
-            var old = host.Read(path);
-            var wanted = Wanted(old);
-            var change = journal.Find(ChangeKinds.File, path) ?? (old is not null && host.Find(path) is { } status
-                ? new Change(ChangeKinds.File, path) { Before = Convert.ToBase64String(old), Mode = status.Mode, Uid = status.Uid, Gid = status.Gid, Wrote = [] }
-                : new Change(ChangeKinds.File, path) { Wrote = [] });
-            journal.Put(change with { Wrote = change.Wrote is { } wrote && (old is null || IsOurs(old)) ? [.. wrote.TakeLast(1), Convert.ToBase64String(wanted)] : null }, restart);
-            host.Write(path, wanted, mode, host.UserId("root")!.Value, host.GroupId(group)!.Value);
-        }
-
-        byte[] Wanted(byte[]? old) => Encoding.UTF8.GetBytes(text(old is null ? null : Encoding.UTF8.GetString(old)));
-
-        // Nobody else has touched it since setup wrote it, or setup never did.
-        bool IsOurs(byte[] content) => journal.Find(ChangeKinds.File, path) is not { } change
-            || change.Before == Convert.ToBase64String(content) || change.Wrote?.Contains(Convert.ToBase64String(content), StringComparer.Ordinal) == true;
-
-        StepView Pending(string verb, string detail)
-        {
-            _willRestart |= restart;
-            return StepView.Pending(verb, detail);
-        }
+        var path = VendorUnits + settings.ServiceName;
+        return settings.ServiceFile == SetupSettings.DefaultServiceFile && host.Read(path) is { } content && Encoding.UTF8.GetString(content) == ServiceUnit.Text(settings) ? path : null;
     }
-
-    /// <summary>Whether a package has brought the unit that setup would write to the usual place.</summary>
-    private bool IsVendorUnit(string path) => path == SetupSettings.DefaultServiceFile
-        && host.Read(VendorUnits + settings.ServiceName) is { } content && Encoding.UTF8.GetString(content) == ServiceUnit.Text(settings);
 
     private SetupStep SettingStep()
     {
