@@ -7,4 +7,6 @@ scripts/build.sh
 scripts/kernel.sh "$PWD/.cache/kernel"
 scripts/test-programs.sh
 dotnet build tests/Volant.EndToEnd -c Release -v quiet -nologo
-VOLANT_SOAK=1 exec dotnet artifacts/bin/Volant.EndToEnd/release/Volant.EndToEnd.dll --filter-namespace Volant.EndToEnd.Component --output Detailed "$@"
+export VOLANT_SOAK=1
+dotnet artifacts/bin/Volant.EndToEnd/release/Volant.EndToEnd.dll --filter-class Volant.EndToEnd.HostileWorkloadTests --output Detailed
+exec dotnet artifacts/bin/Volant.EndToEnd/release/Volant.EndToEnd.dll --filter-namespace Volant.EndToEnd.Component --output Detailed "$@"
