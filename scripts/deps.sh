@@ -26,7 +26,7 @@ PATH=$PATH:/usr/sbin:/sbin
 present() {
     case $1 in
         /*) [ -e "$1" ] ;;
-        *.so.*) ldconfig -p | grep -qF "$1" ;;
+        *.so.*) ldconfig -p | grep -F "$1" >/dev/null ;;
         # The distribution also has a dynamically linked busybox, which cannot run in a guest.
         busybox) command -v busybox >/dev/null && ! grep -aqF /ld-linux "$(command -v busybox)" ;;
         *) command -v "$1" >/dev/null ;;

@@ -70,7 +70,7 @@ internal static class DaemonEnvironment
         var database = AbsolutePath("VOLANT_DB_PATH", Path.Combine(state, "state.db"));
         var listen = ParseListen(Get("VOLANT_API_LISTEN") ?? "127.0.0.1:7777");
         var subnet = ParseSubnet(Get("VOLANT_SUBNET") ?? "192.168.127.0/24");
-        var options = new DaemonOptions
+        var options = ReadGuestNetwork(Get, new DaemonOptions
         {
             DatabasePath = database,
             Listen = listen,
@@ -105,8 +105,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             NotifySocket = Get("NOTIFY_SOCKET"),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
-        };
-        options = ReadGuestNetwork(options, Get);
+        });
         return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -127,7 +126,7 @@ internal static class DaemonEnvironment
     }
 
     /// <summary>Adds what concerns guests on the bridge.</summary>
-    private static DaemonOptions ReadGuestNetwork(DaemonOptions options, Func<string, string?> get)
+    private static DaemonOptions ReadGuestNetwork(Func<string, string?> get, DaemonOptions options)
     {
         var dnsmasq = get("VOLANT_DNSMASQ") ?? "auto";
         return options with

@@ -82,8 +82,8 @@ internal sealed partial class VmOrchestrator
             faults.Add(new("config.network.auto_assign", "must be true: this host assigns the addresses of its guests"));
         }
 
-        return faults.Count == 0 ? Pool : throw new VolantException(
-            ErrorCodes.Unsupported, $"This host cannot give the guest the network that it asks for: {string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"))}.") { Fields = faults };
+        var words = string.Join("; ", faults.Select(fault => $"{fault.Path} {fault.Message}"));
+        return faults.Count == 0 ? Pool : throw new VolantException(ErrorCodes.Unsupported, $"This host cannot give the guest the network that it asks for: {words}.") { Fields = faults };
 
         void Require(string? wanted, string has, string field)
         {

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using Volant.Daemon.Networking;
-using Volant.Linux.Networking;
 using static Volant.Tests.Networking.BridgeBench;
 
 namespace Volant.Tests.Networking;

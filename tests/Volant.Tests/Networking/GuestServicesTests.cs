@@ -232,10 +232,6 @@ public sealed class GuestServicesTests
 
     private static void Until(Func<bool> condition)
     {
-        for (var waited = 0; !condition(); waited += 10)
-        {
-            Assert.True(waited < LimitMs, "the condition did not come true");
-            Thread.Sleep(10);
-        }
+        Assert.True(SpinWait.SpinUntil(condition, LimitMs), "the condition did not come true");
     }
 }
