@@ -43,7 +43,7 @@ grep -vxE 'libssl3|libssl3t64|cloud-hypervisor' "$work/unknown" && die "these pa
 
 enter() { # Runs a script in the root: no network, no processes of this host.
     # shellcheck disable=SC2016 # the inner shell has the root as its $0
-    unshare --mount --pid --fork --net --ipc --uts bash -euc 'mount -t proc proc "$0/proc"; mount -t sysfs sysfs "$0/sys" -o ro; exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive bash -eu -o pipefail -s' "$root" <"$here/$1"
+    unshare --mount --pid --fork --net --ipc --uts bash -euc 'mount -t proc proc "$0/proc"; mount -t sysfs sysfs "$0/sys" -o ro; exec chroot "$0" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive bash -eu -o pipefail -s' "$root" <"$here/$1"
 }
 fresh() {
     root=$work/$1

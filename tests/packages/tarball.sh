@@ -18,7 +18,7 @@ tree >/tmp/tree.before
 accounts >/tmp/accounts.before
 [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ] || fail "the name space forwards already"
 
-su -s /bin/bash nobody -c 'volar setup' >/tmp/log 2>&1 && fail "nobody could set the host up"
+su -s /bin/bash nobody -c '/usr/local/bin/volar setup' >/tmp/log 2>&1 && fail "nobody could set the host up"
 grep -q "must run as root" /tmp/log || { cat /tmp/log >&2; fail "the refusal does not say why"; }
 volar setup --dry-run >/tmp/log 2>&1 || { cat /tmp/log >&2; fail "the trial run failed"; }
 tree | diff /tmp/tree.before - || fail "a trial run changed what is above"
