@@ -47,8 +47,8 @@ public sealed class BuildKernelTests : IDisposable
         var calls = Calls();
         var second = await RunAsync(At("k"));
         var callsOfSecond = Calls()[calls.Count..];
-        File.AppendAllText(At("fragment"), "CONFIG_PVH=y\n");
-        File.WriteAllText(At("k/bzImage.modules.cpio"), "of another kernel");
+        Append("fragment", "CONFIG_PVH=y\n");
+        Write("k/bzImage.modules.cpio", "of another kernel");
         var third = await RunAsync(At("k"));
 
         Assert.Equal((0, 0, 0), (first.ExitCode, second.ExitCode, third.ExitCode));
@@ -57,7 +57,7 @@ public sealed class BuildKernelTests : IDisposable
         Assert.DoesNotContain(callsOfSecond, call => call.StartsWith("make", StringComparison.Ordinal) || call.StartsWith("apt-get", StringComparison.Ordinal));
         Assert.Equal(2, Calls().Count(call => call.Contains("bzImage vmlinux", StringComparison.Ordinal)));
         Assert.Equal(["bzImage", "kernel.build", "kernel.release", "vmlinux"], Directory.GetFileSystemEntries(At("k")).Select(Path.GetFileName).Where(name => name != ".build.lock").Order(StringComparer.Ordinal));
-        Assert.Equal("stripped\n", File.ReadAllText(At("k/vmlinux")));
+        Assert.Equal("stripped\n", Read("k/vmlinux"));
     }
 
     [Fact]
@@ -65,17 +65,17 @@ public sealed class BuildKernelTests : IDisposable
     {
         Assert.SkipUnless(File.Exists("/usr/include/libelf.h") && File.Exists("/usr/include/openssl/ssl.h"), "libelf-dev and libssl-dev are not installed: scripts/deps.sh kernel");
         await RunAsync(At("k"));
-        File.AppendAllText(At("fragment"), "CONFIG_PVH=y\n");
-        File.WriteAllText(At("broken"), string.Empty);
+        Append("fragment", "CONFIG_PVH=y\n");
+        Write("broken", string.Empty);
         var broken = await RunAsync(At("k"));
-        var old = File.ReadAllText(At("k/kernel.build"));
+        var old = Read("k/kernel.build");
         File.Delete(At("broken"));
         var calls = Calls().Count;
         var again = await RunAsync(At("k"));
 
         Assert.NotEqual(0, broken.ExitCode);
         Assert.Contains("no space left", broken.Output, StringComparison.Ordinal);
-        Assert.NotEqual(old, File.ReadAllText(At("k/kernel.build")));
+        Assert.NotEqual(old, Read("k/kernel.build"));
         Assert.Equal(0, again.ExitCode);
         Assert.DoesNotContain(Calls()[calls..], call => call.StartsWith("apt-get", StringComparison.Ordinal) || call.Contains("allnoconfig", StringComparison.Ordinal));
     }
@@ -85,7 +85,7 @@ public sealed class BuildKernelTests : IDisposable
     {
         Assert.SkipUnless(File.Exists("/usr/include/libelf.h") && File.Exists("/usr/include/openssl/ssl.h"), "libelf-dev and libssl-dev are not installed: scripts/deps.sh kernel");
         var printed = await RunAsync("--print-config", At("p"));
-        File.WriteAllText(At("forgetful"), string.Empty);
+        Write("forgetful", string.Empty);
         var refused = await RunAsync(At("k"));
 
         Assert.Equal((0, "# wishes\nCONFIG_SMP=y\nCONFIG_LOCALVERSION=\"-microvm\""), (printed.ExitCode, printed.Output));
@@ -99,6 +99,12 @@ public sealed class BuildKernelTests : IDisposable
     public void Dispose() => Directory.Delete(_root, recursive: true);
 
     private string At(string path) => Path.Combine(_root, path);
+
+    private string Read(string path) => File.ReadAllText(At(path));
+
+    private void Write(string path, string text) => File.WriteAllText(At(path), text);
+
+    private void Append(string path, string text) => File.AppendAllText(At(path), text);
 
     private List<string> Calls() => [.. File.ReadAllLines(At("calls"))];
 
