@@ -13,7 +13,6 @@ namespace Volant.Daemon.Hypervisors;
 /// </remarks>
 internal static class Confinement
 {
-    private const UnixFileMode ForOthers = UnixFileMode.OtherRead;
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Where a distribution keeps the libraries and firmware of programs below <c>/usr</c>.</summary>
@@ -54,8 +53,9 @@ internal static class Confinement
         }
 
         // One that was installed apart has its own files beside it, for all to read.
-        paths.AddRange(paths.Where(path => !path.StartsWith("/usr/bin/", StringComparison.Ordinal) && !SystemDirectories.Contains(path))
-            .Select(path => Path.GetDirectoryName(path)!).Where(directory => (File.GetUnixFileMode(directory) & UnixFileMode.OtherExecute) != 0).ToArray());
+        var apart = paths.Where(path => !path.StartsWith("/usr/bin/", StringComparison.Ordinal) && !SystemDirectories.Contains(path))
+            .Select(path => Path.GetDirectoryName(path)!).Where(directory => File.GetUnixFileMode(directory).HasFlag(UnixFileMode.OtherExecute));
+        paths.AddRange([.. apart]);
         return paths.Where(Path.Exists).Distinct(StringComparer.Ordinal).OrderBy(path => path.Length).Select(path => new FileViewEntry(path, FileViewAccess.Read))
             .Concat(Devices.Where(File.Exists).Select(device => new FileViewEntry(device, FileViewAccess.Device)));
     }
@@ -102,7 +102,7 @@ internal static class Confinement
         {
             FileOwner.Set(path, user.Uid, user.Gid);
         }
-        else if ((File.GetUnixFileMode(path) & ForOthers) == 0)
+        else if (!File.GetUnixFileMode(path).HasFlag(UnixFileMode.OtherRead))
         {
             throw new VolantException(
                 ErrorCodes.HypervisorUnavailable, $"The hypervisor's user {user.Uid} may not read '{path}'; allow it (chmod o+r '{path}'), or run hypervisors as this user (VOLANT_VM_UIDS=off).");

@@ -88,7 +88,7 @@ internal sealed class CloudHypervisorApi : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _client.Dispose();
 
-    private Task ActAsync(string action, CancellationToken cancellationToken) => SendAsync(action, HttpMethod.Put, content: null, cancellationToken);
+    private Task<byte[]> ActAsync(string action, CancellationToken cancellationToken) => SendAsync(action, HttpMethod.Put, content: null, cancellationToken);
 
     private async Task<T> GetAsync<T>(string what, JsonTypeInfo<T> type, CancellationToken cancellationToken)
         where T : class

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using Volant.Linux.Processes;
 
@@ -24,6 +25,8 @@ internal sealed partial class CloudHypervisorProcess : VmProcess
     private readonly VmmEvents _events;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
+
+    [SuppressMessage("Usage", "CA2213", Justification = "Holds no timer, and is cancelled by whichever comes last of disposal and exit.")]
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _recording = new();
     private readonly Task _watching;

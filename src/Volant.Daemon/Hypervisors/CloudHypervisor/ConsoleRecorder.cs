@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using Microsoft.Win32.SafeHandles;
 
@@ -25,6 +26,8 @@ internal sealed partial class ConsoleRecorder : IAsyncDisposable
     private readonly TaskCompletionSource _connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly Task _work;
+
+    [SuppressMessage("Usage", "CA2213", Justification = "Whoever connects it disposes of it.")]
     private volatile Socket? _console;
     private volatile Socket? _viewer;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Volant.Contracts.Api;
 using Volant.Contracts.Boot;
 
