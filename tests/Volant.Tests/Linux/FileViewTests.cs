@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Text;
 using Volant.Linux.Processes;
 using Volant.Tests.Fledge;
 
@@ -55,7 +54,7 @@ public sealed class FileViewTests : IDisposable
     private async Task<string> RunAsync(string line, params IReadOnlyList<FileViewEntry> entries)
     {
         _tree.Make("root");
-        using var output = File.OpenHandle(_tree["output"], FileMode.Create, FileAccess.ReadWrite);
+        using var output = File.OpenHandle(_tree["output"], FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite);
         string[] system = ["/bin", "/lib", "/lib64", "/usr/bin", "/usr/lib", "/usr/lib64"];
         var pid = ProcessSpawner.Spawn(new SpawnRequest
         {
@@ -69,7 +68,6 @@ public sealed class FileViewTests : IDisposable
             View = new FileView(_tree["root"], [.. system.Where(Path.Exists).Select(path => new FileViewEntry(path, FileViewAccess.Read)), .. entries]),
         });
         await ProcessExitWatcher.WaitForChildAsync(pid, 9, TestContext.Current.CancellationToken);
-        var buffer = new byte[64 * 1024];
-        return Encoding.UTF8.GetString(buffer, 0, RandomAccess.Read(output, buffer, 0));
+        return await File.ReadAllTextAsync(_tree["output"], TestContext.Current.CancellationToken);
     }
 }

@@ -97,7 +97,7 @@ public sealed class GuestReachTests
         Forward();
         MeetTheHost(bench);
         bench.Other.Send(Frames.Arp(TwoMac, TwoMac, TwoIp, HostIp));
-        bench.Other.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame[..6].SequenceEqual(TwoMac));
+        bench.Other.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame.AsSpan(0, 6).SequenceEqual(TwoMac));
         bench.Guest.Send(Frames.IpFrame(BridgeMac, OneMac, OneIp, TwoIp, Frames.Udp, Frames.Datagram(1, 2, [1])));
         var mark = bench.MarkToOther();
 
@@ -135,7 +135,7 @@ public sealed class GuestReachTests
     private static void MeetTheHost(BridgeBench bench)
     {
         bench.Guest.Send(Frames.Arp(OneMac, OneMac, OneIp, HostIp));
-        bench.Guest.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame[..6].SequenceEqual(OneMac));
+        bench.Guest.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame.AsSpan(0, 6).SequenceEqual(OneMac));
     }
 
     private static IReadOnlyList<byte[]> UntilEcho(BridgeBench bench, ushort sequence)
@@ -155,7 +155,7 @@ public sealed class GuestReachTests
 
         // The host learns the router's address as it learns a guest's.
         world.Send(Frames.Arp(RouterMac, RouterMac, RouterIp, WanIp));
-        world.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame[..6].SequenceEqual(RouterMac));
+        world.ReceiveUntil(frame => Frames.TypeOf(frame) == Frames.ArpType && frame.AsSpan(0, 6).SequenceEqual(RouterMac));
         return world;
     }
 
