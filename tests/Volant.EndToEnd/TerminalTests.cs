@@ -78,7 +78,7 @@ public sealed class TerminalTests
         try
         {
             await terminal.TypeAsync($"volar vms cp web:/big {directory.FullName}/");
-            await terminal.UntilAsync("MiB");
+            await terminal.UntilAsync("iB");
             await terminal.PressAsync("C-c");
 
             await terminal.UntilAsync("Interrupted.");

@@ -9,7 +9,18 @@ namespace Volant.Daemon.Networking;
 // The bridge, and the host's address on it.
 internal sealed partial class LinuxBridgeNetwork
 {
+    private readonly Lock _making = new();
+
+    /// <summary>One at a time: what another thread makes between two looks would seem to be somebody else's.</summary>
     private int EnsureBridge(Netlink netlink)
+    {
+        lock (_making)
+        {
+            return EnsureBridge_NeedsLock(netlink);
+        }
+    }
+
+    private int EnsureBridge_NeedsLock(Netlink netlink)
     {
         var found = netlink.FindLink(_bridge);
         if (found is { IsBridge: false })

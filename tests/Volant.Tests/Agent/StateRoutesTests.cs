@@ -62,6 +62,8 @@ public sealed class StateRoutesTests
             return clock.Seed is [] ? throw new ArgumentException("The seed is empty.", nameof(clock)) : TimeSpan.FromHours(-2.5);
         };
 
+        static bool Tells(byte[] line) => Encoding.UTF8.GetString(line).Contains("moved the clock by -9000 s", StringComparison.Ordinal);
+
         async Task<HttpStatusCode> PostAsync(string body)
         {
             using var answer = await client.PostAsync("/v1/agent/clock", new StringContent(body), Token);
@@ -71,7 +73,14 @@ public sealed class StateRoutesTests
         Assert.Equal(HttpStatusCode.NoContent, await PostAsync("""{"time":"2026-07-08T12:00:00.1234567+00:00","seed":"AQID"}"""));
         Assert.Equal(new DateTimeOffset(2026, 7, 8, 12, 0, 0, TimeSpan.Zero).AddTicks(1234567), told!.Time);
         Assert.Equal([1, 2, 3], told.Seed);
-        Assert.Contains(agent.Lines, line => Encoding.UTF8.GetString(line).Contains("moved the clock by -9000 s", StringComparison.Ordinal));
+
+        // The console is written behind the answer.
+        for (var waits = 0; waits < 1000 && !agent.Lines.Any(Tells); waits++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System, Token);
+        }
+
+        Assert.Contains(agent.Lines, line => Tells(line));
         foreach (var bad in new[] { "", "{}", "null", """{"time":"noon"}""", """{"time":"2026-07-08T12:00:00Z","seed":"?"}""", """{"time":"2026-07-08T12:00:00Z","seed":""}""", $$"""{"time":"{{new string(' ', 5000)}}"}""" })
         {
             Assert.Equal(HttpStatusCode.BadRequest, await PostAsync(bad));
