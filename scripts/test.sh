@@ -31,5 +31,7 @@ step scripts/lint.sh
 printf '\n== tests\n'
 dotnet test --solution Volant.slnx -c Release --no-build --max-parallel-test-modules 1 "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
+# What failed once more at the end, where a reader of a long log looks: each with the beginning of what it says.
+awk '/^failed /{left=16; print ""} /^(passed|skipped) |^  from /{left=0} left-- > 0' "$log"
 awk '/^ *failed: /{f+=$2} /^ *succeeded: /{s+=$2} /^ *skipped: /{k+=$2} END{printf "%d passed, %d failed, %d skipped\n", s, f, k}' "$log"
 exit "$status"
