@@ -16,6 +16,7 @@ internal sealed class ConfigurationException(string message) : Exception(message
 internal static class DaemonEnvironment
 {
     private const int MaxInterfaceName = 15;
+    private const string MachineId = "/etc/machine-id";
 
     /// <summary>Every variable with its default and meaning, for help and the reference page.</summary>
     public static IReadOnlyList<(string Name, string Default, string Meaning)> Variables { get; } =
@@ -26,6 +27,7 @@ internal static class DaemonEnvironment
         ("VOLANT_BRIDGE", "vbr0", "bridge of bridged VMs; created when absent"),
         ("VOLANT_SUBNET", "192.168.127.0/24", "IPv4 subnet of bridged VMs"),
         ("VOLANT_HOST_IP", "192.168.127.1", "address of the host in that subnet"),
+        ("VOLANT_SUBNET6", "off", "IPv6 network of the same VMs: a /64 of unique local addresses such as fd3c:51a0:77ee::/64, auto for one that is this machine's own, or off"),
         ("VOLANT_RESERVED_ADDRESSES", "none", "comma list of addresses of that subnet, or ranges such as 192.168.127.10-192.168.127.19, that no VM gets"),
         ("VOLANT_FIREWALL", "on", "off: guests on the bridge may pose as others and reach the host"),
         ("VOLANT_GUEST_ISOLATION", "on", "off: guests on the bridge may reach each other"),
@@ -34,11 +36,12 @@ internal static class DaemonEnvironment
         ("VOLANT_RUNTIME_DIR", "~/.volant/run", "sockets of running VMs"),
         ("VOLANT_LOG_DIR", "~/.volant/logs", "console and hypervisor logs"),
         ("VOLANT_KERNEL_BZIMAGE", "/var/lib/volant/kernel/bzImage", "guest kernel"),
-        ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred when it exists"),
+        ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred, when it exists, for guests without a root disk"),
         ("VOLANT_AGENT", "kestrel beside volantd", "agent that VMs with a root disk and no initramfs boot with"),
         ("VOLANT_HYPERVISOR", "Cloud Hypervisor where it and KVM are there, else QEMU", "cloud-hypervisor, qemu, or the path of a program: QEMU's if its name starts with qemu, else Cloud Hypervisor's"),
         ("VOLANT_VM_UIDS", "200000-265535 for root, else off", "user ids that hypervisors run as, each VM's as one of its own that sees nothing but its files; off for volantd's own user"),
         ("VOLANT_CGROUP", "/sys/fs/cgroup/volant for root on a host with cgroup v2, else off", "directory of the control group whose children limit processor, memory and processes of each hypervisor; off for no limits"),
+        ("VOLANT_IO_MAX", "none", "what each hypervisor may read and write of the disk with VOLANT_DB_PATH in a second, such as rbps=200M,wbps=100M,riops=5000,wiops=5000; needs VOLANT_CGROUP"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
         ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
         ("VOLANT_API_KEY", "none", "key that every request must carry"),
@@ -86,6 +89,7 @@ internal static class DaemonEnvironment
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
             ControlGroup = ParseControlGroup(Get("VOLANT_CGROUP")),
+            IoMax = ParseIoMax(Get("VOLANT_IO_MAX")),
             VmUids = ParseUids(Get("VOLANT_VM_UIDS")),
             VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
@@ -106,6 +110,11 @@ internal static class DaemonEnvironment
             NotifySocket = Get("NOTIFY_SOCKET"),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
         });
+        if (options is { IoMax: not null, ControlGroup: null })
+        {
+            throw Bad("VOLANT_IO_MAX", Get("VOLANT_IO_MAX")!, "none, because hypervisors are in no control group of version 2 (VOLANT_CGROUP)");
+        }
+
         return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -131,6 +140,7 @@ internal static class DaemonEnvironment
         var dnsmasq = get("VOLANT_DNSMASQ") ?? "auto";
         return options with
         {
+            IPv6 = ParseSubnet6(get("VOLANT_SUBNET6"), options.Bridge),
             ReservedAddresses = ParseReserved(get("VOLANT_RESERVED_ADDRESSES"), options.Subnet),
             Firewall = ParseSwitch("VOLANT_FIREWALL", get("VOLANT_FIREWALL")),
             GuestIsolation = ParseSwitch("VOLANT_GUEST_ISOLATION", get("VOLANT_GUEST_ISOLATION")),
@@ -220,6 +230,35 @@ internal static class DaemonEnvironment
             ? network
             : throw Bad("VOLANT_SUBNET", text, "an IPv4 subnet of /16 to /30 without host bits, such as 192.168.127.0/24");
 
+    private static UniqueLocalPrefix? ParseSubnet6(string? text, string bridge)
+    {
+        if (text is null or "off")
+        {
+            return null;
+        }
+
+        if (text == "auto")
+        {
+            return File.Exists(MachineId) && File.ReadAllText(MachineId).Trim() is { Length: > 0 } id
+                ? UniqueLocalPrefix.Of(id, bridge)
+                : throw Bad("VOLANT_SUBNET6", text, $"a prefix, because this machine has no {MachineId}");
+        }
+
+        try
+        {
+            if (IPNetwork.TryParse(text, out var network) && new UniqueLocalPrefix(network) is var prefix && prefix.Network.BaseAddress.Equals(IPAddress.Parse(text.Split('/')[0])))
+            {
+                return prefix;
+            }
+        }
+        catch (ArgumentException)
+        {
+            // Another length, or addresses that are not unique local ones.
+        }
+
+        throw Bad("VOLANT_SUBNET6", text, "a /64 of unique local addresses without host bits such as fd3c:51a0:77ee::/64, auto, or off");
+    }
+
     private static IPAddress ParseHostIp(string text, IPNetwork subnet)
     {
         try
@@ -285,6 +324,26 @@ internal static class DaemonEnvironment
             _ when Path.IsPathRooted(text) && File.Exists(Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(text)) ?? "/", "cgroup.controllers")) => Path.TrimEndingDirectorySeparator(text),
             _ => throw Bad("VOLANT_CGROUP", text, $"off, or a directory to be made in a control group of version 2, such as {Mount}/volant"),
         };
+    }
+
+    /// <summary>In the words of <c>io.max</c>, with numbers written out.</summary>
+    private static string? ParseIoMax(string? text)
+    {
+        if (text is null or "none")
+        {
+            return null;
+        }
+
+        var words = text.Split(',', StringSplitOptions.TrimEntries).Select(word => word.Split('=')).ToList();
+        return words.All(word => word is ["rbps" or "wbps" or "riops" or "wiops", _] && ParseAmount(word[1]) is > 0) && words.DistinctBy(word => word[0]).Count() == words.Count
+            ? string.Join(' ', words.Select(word => string.Create(CultureInfo.InvariantCulture, $"{word[0]}={ParseAmount(word[1])}")))
+            : throw Bad("VOLANT_IO_MAX", text, "rbps, wbps, riops and wiops with a number each, K, M or G after it for powers of 1024, separated by commas; or none");
+
+        static long? ParseAmount(string word)
+        {
+            var unit = word.Length > 0 ? "KMG".IndexOf(word[^1], StringComparison.Ordinal) + 1 : 0;
+            return long.TryParse(unit > 0 ? word[..^1] : word, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number <= long.MaxValue >> (10 * unit) ? number << (10 * unit) : null;
+        }
     }
 
     private static (uint First, uint Last)? ParseUids(string? text)

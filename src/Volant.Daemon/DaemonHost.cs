@@ -142,7 +142,7 @@ internal static class DaemonHost
 
     private static void ConfigureParts(IServiceCollection services, DaemonOptions options)
     {
-        var subnet = new Subnet(options.Subnet, options.HostIp) { Reserved = options.ReservedAddresses };
+        var subnet = new Subnet(options.Subnet, options.HostIp) { Reserved = options.ReservedAddresses, IPv6 = options.IPv6 };
         services.AddSingleton(options);
         services.AddSingleton(subnet);
         services.AddSingleton(TimeProvider.System);
@@ -191,7 +191,7 @@ internal static class DaemonHost
         var services = new GuestServices(program ?? "dnsmasq", files, provider.GetRequiredService<TimeProvider>(), logger);
         services.Due = services.Ensure;
         return new LinuxBridgeNetwork(
-            options.Bridge, options.HostIp, options.Subnet.PrefixLength, new BridgePolicy(options.Firewall, options.GuestIsolation, ServesGuests: program is not null), logger, services);
+            options.Bridge, subnet, new BridgePolicy(options.Firewall, options.GuestIsolation, ServesGuests: program is not null), logger, services);
     }
 
     /// <summary>Images, and the disks that are made from them.</summary>

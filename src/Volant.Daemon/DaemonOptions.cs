@@ -1,4 +1,5 @@
 using System.Net;
+using Volant.Daemon.Networking;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon;
@@ -23,6 +24,9 @@ internal sealed record DaemonOptions
 
     /// <summary>Address of the host in <see cref="Subnet"/>.</summary>
     public required IPAddress HostIp { get; init; }
+
+    /// <summary>IPv6 network of the same VMs; null for none.</summary>
+    public UniqueLocalPrefix? IPv6 { get; init; }
 
     /// <summary>Ranges of <see cref="Subnet"/> that no VM gets, first and last address each.</summary>
     public IReadOnlyList<(IPAddress First, IPAddress Last)> ReservedAddresses { get; init; } = [];
@@ -51,7 +55,7 @@ internal sealed record DaemonOptions
     /// <summary>Kernel in bzImage format.</summary>
     public required string KernelBzImage { get; init; }
 
-    /// <summary>Kernel as ELF with a PVH note; preferred when it exists, because it needs no decompression.</summary>
+    /// <summary>Kernel as ELF with a PVH note; preferred, when it exists, for guests without a root disk: it needs no decompression.</summary>
     public required string KernelVmlinux { get; init; }
 
     /// <summary>The agent that VMs with a root disk and no initramfs boot with.</summary>
@@ -62,6 +66,9 @@ internal sealed record DaemonOptions
 
     /// <summary>Directory of the control group (version 2) that the groups of hypervisors are made in; null to limit none.</summary>
     public string? ControlGroup { get; init; }
+
+    /// <summary>How much of the disk below <see cref="StateDirectory"/> each hypervisor may use, in the words of <c>io.max</c>; null for no limit.</summary>
+    public string? IoMax { get; init; }
 
     /// <summary>First and last of the user ids that hypervisors run as, one VM's as one; null to run them as the daemon's user.</summary>
     public (uint First, uint Last)? VmUids { get; init; }

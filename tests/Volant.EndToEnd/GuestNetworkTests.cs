@@ -4,10 +4,18 @@ using Volant.Daemon.Networking;
 
 namespace Volant.EndToEnd;
 
-/// <summary>Two real guests on a bridge, one by DHCP, in a network namespace that the test makes and removes: whom they reach, and as whom.</summary>
+/// <summary>Real guests on a bridge, one by DHCP, with IPv4 and IPv6, in a network namespace that the test makes and removes: whom they reach, and as whom.</summary>
 public sealed class GuestNetworkTests : IAsyncLifetime
 {
     private const string Host = "192.168.127.1";
+    private const string Host6 = "fd3c:51a0:77ee::c0a8:7f01";
+    private const uint Service = 65534;
+
+    // The rights that the unit of 'volar setup' gives; /dev/net/tun is open to all there (udev's rules), and may not be here.
+    private const string AsService = """
+        mount --bind "$0" /dev/net/tun && exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs \
+            --inh-caps=-all,+net_admin,+net_bind_service --ambient-caps=-all,+net_admin,+net_bind_service --bounding-set=-all,+net_admin,+net_bind_service "$@"
+        """;
 
     private readonly string _namespace = $"vt-{Guid.NewGuid().ToString("N")[..8]}";
     private readonly string _directory = Directory.CreateTempSubdirectory("vt-net-").FullName;
@@ -22,21 +30,26 @@ public sealed class GuestNetworkTests : IAsyncLifetime
         var added = await Command.RunAsync(["ip", "netns", "add", _namespace]);
         Assert.SkipUnless(added.ExitCode == 0, $"this machine refuses network namespaces: {added.Error}");
         Leftovers.Add(this, RemoveAsync);
-        _daemon = new TestDaemon(new Dictionary<string, string>(StringComparer.Ordinal) { ["VOLANT_DNS_SERVERS"] = "none" }, ["ip", "netns", "exec", _namespace]);
     }
 
     [Fact]
     public async Task A_guest_has_its_address_and_name_by_DHCP_and_reaches_neither_host_nor_others_nor_as_another()
     {
+        Make();
+
         // The test disposes of the daemon.
         var guest = await BoxGuest.StartAsync(_directory, "exec sleep 100000", _daemon, """{"network": {"mode": "dhcp"}}""");
-        var other = await _daemon!.CreateReadyAsync("other", "box", """{"network": {"mode": "bridged"}, "api": {"host": "0.0.0.0", "port": 9000}}""");
-        var own = (await _daemon.FindAsync("box"))!;
+        var other = await guest.Daemon.CreateReadyAsync("other", "box", """{"network": {"mode": "bridged"}, "api": {"host": "0.0.0.0", "port": 9000}}""");
+        var own = (await guest.Daemon.FindAsync("box"))!;
         Assert.Equal(("192.168.127.2", "192.168.127.3"), (own.IpAddress, other.IpAddress));
-        await _daemon.UntilAsync("box", _ => true);
         using var listener = Command.Start(["ip", "netns", "exec", _namespace, "busybox", "nc", "-lk", "-p", "7777", "-e", "/bin/true"]);
 
         Assert.Contains($"inet {own.IpAddress}/24", await UntilAsync(guest, "ip -4 addr show dev eth0 | grep inet"), StringComparison.Ordinal);
+        Assert.Equal(("fd3c:51a0:77ee::c0a8:7f02", "fd3c:51a0:77ee::c0a8:7f03"), (own.Ipv6Address, other.Ipv6Address));
+        Assert.Contains($"inet6 {own.Ipv6Address}/64", await guest.RunAsync("ip -6 addr show dev eth0"), StringComparison.Ordinal);
+        Assert.Contains(other.Ipv6Address!, await UntilAsync(guest, $"nslookup -type=aaaa other.volant.internal {Host}"), StringComparison.Ordinal);
+        await guest.RunAsync($"ping6 -c 1 -W 10 {Host6}");
+        await FailsAsync(guest, $"ping6 -c 1 -W 3 {other.Ipv6Address}");
         Assert.Contains($"nameserver {Host}", await guest.RunAsync("cat /etc/resolv.conf"), StringComparison.Ordinal);
         Assert.Contains(other.IpAddress, await UntilAsync(guest, $"nslookup other.volant.internal {Host}"), StringComparison.Ordinal);
         Assert.Contains(own.IpAddress, await guest.RunAsync($"nslookup box.volant.internal {Host}"), StringComparison.Ordinal);
@@ -48,7 +61,29 @@ public sealed class GuestNetworkTests : IAsyncLifetime
         await FailsAsync(guest, $"ping -c 1 -W 3 -I 192.168.127.77 {Host}");
         await guest.RunAsync($"ip link set eth0 address 02:00:00:00:00:77 && ip neigh flush dev eth0; ip link set eth0 up; true");
         await FailsAsync(guest, $"ping -c 1 -W 3 -I {own.IpAddress} {Host}");
-        Assert.Equal(VmStatus.Running, (await _daemon.FindAsync("box"))!.Status);
+        Assert.Equal(VmStatus.Running, (await guest.Daemon.FindAsync("box"))!.Status);
+    }
+
+    [Fact]
+    public async Task The_installed_service_serves_its_guests_without_root_and_they_are_its_users()
+    {
+        var tun = Path.Combine(_directory, "tun");
+        var made = await Command.RunAsync(["sh", "-c", $"mknod -m 666 {tun} c 10 200"]);
+        Assert.SkipUnless(made.ExitCode == 0, $"this machine refuses devices: {made.Error}");
+        Make("sh", "-c", AsService, tun);
+        var owned = await Command.RunAsync(["chown", $"{Service}", _daemon!.Directory]);
+        Assert.True(owned.ExitCode == 0, owned.ToString());
+
+        // The test disposes of the daemon.
+        var guest = await BoxGuest.StartAsync(_directory, "exec sleep 100000", _daemon, """{"network": {"mode": "dhcp"}}""");
+
+        var vm = (await guest.Daemon.FindAsync("box"))!;
+        Assert.Equal("192.168.127.2", vm.IpAddress);
+        Assert.Contains($"inet {vm.IpAddress}/24", await UntilAsync(guest, "ip -4 addr show dev eth0 | grep inet"), StringComparison.Ordinal);
+        Assert.Contains(vm.IpAddress, await guest.RunAsync($"nslookup box.volant.internal {Host}"), StringComparison.Ordinal);
+        Assert.Contains("CapEff:\t0000000000000000", await File.ReadAllTextAsync($"/proc/{vm.Pid}/status", Cancel), StringComparison.Ordinal);
+        var tap = JsonDocument.Parse((await Command.RunAsync(["ip", "-n", _namespace, "-j", "-d", "tuntap", "show"])).Output).RootElement.EnumerateArray().Single();
+        Assert.Equal((int)Service, tap.GetProperty("user").GetInt32());
     }
 
     public async ValueTask DisposeAsync()
@@ -63,6 +98,10 @@ public sealed class GuestNetworkTests : IAsyncLifetime
         Leftovers.Forget(this);
         await RemoveAsync();
     }
+
+    /// <summary>The daemon, in the namespace, started by way of a command.</summary>
+    private void Make(params string[] command) =>
+        _daemon = new TestDaemon(new Dictionary<string, string>(StringComparer.Ordinal) { ["VOLANT_DNS_SERVERS"] = "none", ["VOLANT_SUBNET6"] = "fd3c:51a0:77ee::/64" }, ["ip", "netns", "exec", _namespace, .. command]);
 
     private async Task RemoveAsync()
     {

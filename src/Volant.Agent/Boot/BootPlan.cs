@@ -28,6 +28,9 @@ internal sealed record BootPlan
     /// <summary>Network configuration to apply; null for none.</summary>
     public IpArgument? Network { get; private init; }
 
+    /// <summary>IPv6 address, length of its prefix and gateway; null for none.</summary>
+    public (IPAddress Address, int PrefixLength, IPAddress Gateway)? NetworkV6 { get; private init; }
+
     /// <summary>Name servers from the last fields of <c>ip=</c>.</summary>
     public IReadOnlyList<IPAddress> NameServers { get; private init; } = [];
 
@@ -53,6 +56,7 @@ internal sealed record BootPlan
             Root = RootPlan.Read(values, problems),
             Hostname = ReadHostname(values.GetValueOrDefault(BootKeys.Hostname) ?? network?.Hostname ?? values.GetValueOrDefault(BootKeys.Plugin), problems),
             Network = network,
+            NetworkV6 = ReadNetworkV6(values.GetValueOrDefault(BootKeys.Ip6), problems),
             NameServers = ReadNameServers(ip),
             Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
             IsGated = ReadGate(values.GetValueOrDefault(BootKeys.Gate), problems),
@@ -74,6 +78,27 @@ internal sealed record BootPlan
         }
 
         return argument;
+    }
+
+    private static (IPAddress Address, int PrefixLength, IPAddress Gateway)? ReadNetworkV6(string? text, List<string> problems)
+    {
+        if (text is null)
+        {
+            return null;
+        }
+
+        var words = text.Split('/', ',');
+        if (words.Length == 3 && IsV6(words[0], out var address) && IsV6(words[2], out var gateway)
+            && int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length is > 0 and <= 128)
+        {
+            return (address, length, gateway);
+        }
+
+        problems.Add($"The boot argument '{BootKeys.Ip6}={text}' is not an IPv6 configuration; there is no IPv6 address.");
+        return null;
+
+        static bool IsV6(string word, out IPAddress address) =>
+            IPAddress.TryParse(word, out address!) && address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6;
     }
 
     private static string ReadHostname(string? name, List<string> problems)

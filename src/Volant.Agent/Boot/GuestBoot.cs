@@ -63,6 +63,11 @@ internal sealed class GuestBoot(ConsoleLog console, TimeProvider clock)
         {
             problems.Add(problem);
         }
+
+        if (plan.NetworkV6 is { } ipv6 && await new GuestNetwork(clock).ApplyAsync(ipv6, CancellationToken.None) is { } fault)
+        {
+            problems.Add(fault);
+        }
     }
 
     /// <summary>Does what a guest can live without.</summary>

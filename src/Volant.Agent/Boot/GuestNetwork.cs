@@ -58,6 +58,29 @@ internal sealed class GuestNetwork(TimeProvider clock)
         }
     }
 
+    /// <summary>Gives the guest's Ethernet interface an IPv6 address as well.</summary>
+    /// <returns>What went wrong; null for nothing.</returns>
+    public async Task<string?> ApplyAsync((IPAddress Address, int PrefixLength, IPAddress Gateway) ipv6, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var netlink = Netlink.Open();
+            if (await FindAsync(netlink, name: null, cancellationToken) is not { } link)
+            {
+                return $"The boot arguments ask for the address {ipv6.Address}, but the guest has no Ethernet interface.";
+            }
+
+            netlink.SetUp(link.Index);
+            netlink.ReplaceAddress(link.Index, ipv6.Address, ipv6.PrefixLength);
+            netlink.ReplaceDefaultRoute(ipv6.Gateway, link.Index);
+            return null;
+        }
+        catch (Exception e) when (e is Win32Exception or IOException)
+        {
+            return $"The address {ipv6.Address} could not be configured: {e.Message}.";
+        }
+    }
+
     /// <summary>The interface of that name, else the first that is real Ethernet: names depend on the order in which drivers load.</summary>
     public async Task<NetworkLink?> FindAsync(Netlink netlink, string? name, CancellationToken cancellationToken)
     {

@@ -23,7 +23,7 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
     /// <summary>Serves the virtio-serial port; returns when the guest has none.</summary>
     public async Task ServeSerialAsync(CancellationToken cancellationToken)
     {
-        if (!await AppearsAsync(() => VirtioPort.Find() is not null, cancellationToken))
+        if (!await AppearsAsync(() => VirtioPort.Find() is not null, clock, cancellationToken))
         {
             console.Say($"There is no virtio-serial port named {GuestLink.PortName}.");
             return;
@@ -52,7 +52,7 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
     /// <summary>Serves vsock; returns when the guest has none.</summary>
     public async Task ServeVsockAsync(CancellationToken cancellationToken)
     {
-        if (!await AppearsAsync(() => File.Exists("/dev/vsock"), cancellationToken))
+        if (!await AppearsAsync(() => File.Exists("/dev/vsock"), clock, cancellationToken))
         {
             return;
         }
@@ -100,6 +100,25 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
         }
     }
 
+    /// <summary>Waits for what a driver makes a little later than the boot, at most <see cref="DeviceWait"/>; looks ever more seldom, for most guests have only one of the channels.</summary>
+    internal static async Task<bool> AppearsAsync(Func<bool> isThere, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var start = clock.GetTimestamp();
+        while (!isThere())
+        {
+            var waited = clock.GetElapsedTime(start);
+            if (waited > DeviceWait)
+            {
+                return false;
+            }
+
+            // A tenth of the time that has passed.
+            await Task.Delay(waited / 10 < DevicePoll ? DevicePoll : waited / 10, clock, cancellationToken);
+        }
+
+        return true;
+    }
+
     /// <summary>Both protocols share the port: HTTP/2 with prior knowledge begins with a word that no HTTP/1.1 method is (RFC 9113 §3.4).</summary>
     private async Task SortAsync(StreamConnection connection, CancellationToken cancellationToken)
     {
@@ -134,22 +153,5 @@ internal sealed class Listeners(StreamEndPoint http2, StreamEndPoint http1, Cons
         var length = (int)Math.Min(bytes.Length, first.Length);
         System.Buffers.BuffersExtensions.CopyTo(bytes.Slice(0, length), first);
         return !preface.StartsWith(first[..length]) ? false : length == preface.Length ? true : null;
-    }
-
-    /// <summary>Waits for what a driver makes a little later than the boot.</summary>
-    private async Task<bool> AppearsAsync(Func<bool> isThere, CancellationToken cancellationToken)
-    {
-        var start = clock.GetTimestamp();
-        while (!isThere())
-        {
-            if (clock.GetElapsedTime(start) > DeviceWait)
-            {
-                return false;
-            }
-
-            await Task.Delay(DevicePoll, clock, cancellationToken);
-        }
-
-        return true;
     }
 }

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Volant.Linux.IO;
 
 namespace Volant.Cli.Api;
 
@@ -63,7 +64,7 @@ internal sealed class DaemonConnection : IDisposable
 
         if (address.SocketPath is { } path)
         {
-            _handler.ConnectCallback = (_, cancellationToken) => ConnectAsync(path, cancellationToken);
+            _handler.ConnectCallback = (_, cancellationToken) => new(SocketStream.ConnectAsync(path, cancellationToken));
         }
 
         _http = new HttpClient(_handler, disposeHandler: false) { BaseAddress = address.Base, Timeout = Timeout.InfiniteTimeSpan };
@@ -292,21 +293,5 @@ internal sealed class DaemonConnection : IDisposable
             throw Unexpected(string.Create(CultureInfo.InvariantCulture, $"answered with more than {MaxBody / (1024 * 1024)} MiB; is it volantd?"), cause: null);
         var mediaType = response.Content.Headers.ContentType?.MediaType?.ToLowerInvariant() ?? string.Empty;
         return new Reply(response.StatusCode, response.Headers, mediaType, body);
-    }
-
-    [SuppressMessage("Reliability", "CA2000", Justification = "The stream owns the socket, and the catch disposes it where there is no stream.")]
-    private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
     }
 }

@@ -46,6 +46,11 @@ internal static class VmView
         table.Add("Memory:", $"{Number(vm.MemoryMb)} MiB");
         table.Add("Network:", vm.NetworkMode);
         table.Add("IP:", vm.IpAddress);
+        if (vm.Ipv6Address is { } ipv6)
+        {
+            table.Add("IPv6:", ipv6);
+        }
+
         table.Add("MAC:", vm.MacAddress);
         table.Add("Vsock CID:", Number(vm.VsockCid));
         table.Add("Restarts:", Number(vm.Restarts));

@@ -17,7 +17,7 @@ internal static class ServiceUnit
         """;
 
     private const string Sandbox = """
-        # Bridge, taps and packet filter; published ports below 1024. Programs that the daemon starts have none of these.
+        # Bridge, taps and packet filter; published ports below 1024. Of the programs that the daemon starts only dnsmasq has them.
         AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
         CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
         NoNewPrivileges=yes

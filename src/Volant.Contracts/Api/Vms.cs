@@ -195,6 +195,9 @@ public sealed record Vm
     /// <summary>IPv4 address; empty when the host does not manage it.</summary>
     public required string IpAddress { get; init; }
 
+    /// <summary>IPv6 address, a unique local one (RFC 4193); absent when the host gives none (VOLANT_SUBNET6).</summary>
+    public string? Ipv6Address { get; init; }
+
     /// <summary>MAC address of the guest; empty without Ethernet.</summary>
     public required string MacAddress { get; init; }
 

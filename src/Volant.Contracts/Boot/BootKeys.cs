@@ -48,6 +48,9 @@ public static class BootKeys
     /// <summary>Static network configuration, see <see cref="IpArgument"/>.</summary>
     public const string Ip = "ip";
 
+    /// <summary>IPv6 address with the length of its prefix, a comma, and the gateway: <c>fd3c:51a0:77ee::c0a8:7f02/64,fd3c:51a0:77ee::c0a8:7f01</c>.</summary>
+    public const string Ip6 = "volant.ip6";
+
     /// <summary>Host name; a standard kernel parameter, set here also when there is no <see cref="Ip"/>.</summary>
     public const string Hostname = "hostname";
 }

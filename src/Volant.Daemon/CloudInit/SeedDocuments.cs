@@ -11,11 +11,10 @@ namespace Volant.Daemon.CloudInit;
 /// <param name="Network">Its Ethernet interface; null when it has none, or the guest asks for its address itself.</param>
 internal sealed record SeedInstance(Guid Uid, string Name, SeedNetwork? Network);
 
-/// <summary>An interface whose address the host gives.</summary>
+/// <summary>An interface whose addresses the host gives.</summary>
 /// <param name="Mac">MAC address.</param>
-/// <param name="Address">IPv4 address with the length of its prefix, <c>192.168.127.2/24</c>.</param>
-/// <param name="Gateway">IPv4 address of the gateway.</param>
-internal sealed record SeedNetwork(string Mac, string Address, string Gateway);
+/// <param name="Addresses">One address of each family with the length of its prefix, <c>192.168.127.2/24</c>, and that of the gateway.</param>
+internal sealed record SeedNetwork(string Mac, IReadOnlyList<(string Address, string Gateway)> Addresses);
 
 /// <summary>The files of a NoCloud seed.</summary>
 /// <remarks>Source: cloud-init, doc/rtd/reference/datasources/nocloud.rst and network-config-format-v2.rst.</remarks>
@@ -89,10 +88,8 @@ internal static class SeedDocuments
             match:
               macaddress: "{network.Mac}"
             set-name: eth0
-            addresses: ["{network.Address}"]
+            addresses: [{string.Join(", ", network.Addresses.Select(each => $"\"{each.Address}\""))}]
             routes:
-              - to: "0.0.0.0/0"
-                via: "{network.Gateway}"
-
+        {string.Concat(network.Addresses.Select(each => $"      - to: \"{(each.Gateway.Contains(':', StringComparison.Ordinal) ? "::/0" : "0.0.0.0/0")}\"\n        via: \"{each.Gateway}\"\n"))}
         """;
 }

@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Volant.Linux.IO;
 using Volant.Linux.Networking;
 
 namespace Volant.Daemon.Guests;
@@ -24,10 +25,10 @@ internal static class GuestChannel
             return endpoint switch
             {
                 GuestEndpoint.SerialPort port =>
-                    await SerialLinkStream.OpenAsync(await OpenUnixAsync(port.SocketPath, cancellationToken), port.Key, cancellationToken),
+                    await SerialLinkStream.OpenAsync(await SocketStream.ConnectAsync(port.SocketPath, cancellationToken), port.Key, cancellationToken),
                 GuestEndpoint.Vsock vsock => await VsockSocket.ConnectAsync((uint)vsock.Cid, (uint)vsock.Port, cancellationToken),
                 GuestEndpoint.HybridVsock hybrid => await OpenHybridAsync(hybrid, cancellationToken),
-                GuestEndpoint.Tcp tcp => await OpenAsync(
+                GuestEndpoint.Tcp tcp => await SocketStream.ConnectAsync(
                     new Socket(tcp.Address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true },
                     new IPEndPoint(tcp.Address, tcp.Port),
                     cancellationToken),
@@ -43,7 +44,7 @@ internal static class GuestChannel
     /// <summary>Cloud Hypervisor, docs/vsock.md: <c>CONNECT port\n</c>, answered by <c>OK n\n</c>, or by the end when nobody listens.</summary>
     private static async Task<Stream> OpenHybridAsync(GuestEndpoint.HybridVsock endpoint, CancellationToken cancellationToken)
     {
-        var stream = await OpenUnixAsync(endpoint.SocketPath, cancellationToken);
+        var stream = await SocketStream.ConnectAsync(endpoint.SocketPath, cancellationToken);
         try
         {
             await stream.WriteAsync(Encoding.ASCII.GetBytes($"CONNECT {endpoint.Port}\n"), cancellationToken);
@@ -79,23 +80,4 @@ internal static class GuestChannel
 
     private static string Printable(ReadOnlySpan<byte> text) =>
         string.Concat(Encoding.Latin1.GetString(text).Select(c => char.IsControl(c) ? '?' : c));
-
-    private static Task<Stream> OpenUnixAsync(string path, CancellationToken cancellationToken) => OpenAsync(
-        new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified),
-        new UnixDomainSocketEndPoint(path),
-        cancellationToken);
-
-    private static async Task<Stream> OpenAsync(Socket socket, EndPoint address, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await socket.ConnectAsync(address, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 }

@@ -44,6 +44,9 @@ internal sealed record LaunchSpec
     /// <summary>Directory of the control group that the hypervisor is put into; null for that of the daemon.</summary>
     public string? ControlGroup { get; init; }
 
+    /// <summary>What the hypervisor may read and write in a second: a line of <c>io.max</c>; null for no limit.</summary>
+    public string? IoMax { get; init; }
+
     /// <summary>Where the sockets and logs of this VM lie.</summary>
     public required VmPaths Paths { get; init; }
 

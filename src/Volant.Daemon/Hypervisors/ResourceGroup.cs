@@ -33,7 +33,7 @@ internal static class ResourceGroup
         }
     }
 
-    /// <summary>Sets the limits of a VM's group: the guest's processors and one more, its memory and what the hypervisor needs itself.</summary>
+    /// <summary>Sets the limits of a VM's group: the guest's processors and one more, its memory and what the hypervisor needs itself, and its share of the disk.</summary>
     /// <param name="group">Its directory.</param>
     /// <param name="spec">The VM.</param>
     /// <param name="overheadMib">Memory in MiB that this hypervisor needs besides a tenth of the guest's.</param>
@@ -46,6 +46,10 @@ internal static class ResourceGroup
         Set(group, "memory.oom.group", "1");
         Set(group, "pids.max", (spec.CpuCores + OtherThreads).ToString(CultureInfo.InvariantCulture));
         Set(group, "cpu.max", string.Create(CultureInfo.InvariantCulture, $"{(spec.CpuCores + 1L) * PeriodMicroseconds} {PeriodMicroseconds}"));
+        if (spec.IoMax is { } io)
+        {
+            Set(group, "io.max", io);
+        }
     }
 
     /// <summary>Moves a process into a group, with all that it starts from then on.</summary>

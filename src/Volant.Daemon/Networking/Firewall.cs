@@ -58,8 +58,9 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
     }
 
     /// <summary>Removes what a guest was allowed; its tap is gone. Nothing to do is no fault.</summary>
+    /// <returns>The addresses that it had.</returns>
     /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
-    public void Forget(string tap)
+    public IReadOnlyList<IPAddress> Forget(string tap)
     {
         lock (_gate)
         {
@@ -68,11 +69,14 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
                 ReadElements_NeedsLock();
             }
 
-            if (_guests.TryGetValue(tap, out var old))
+            if (!_guests.TryGetValue(tap, out var old))
             {
-                Explain(() => RunIfThere(string.Concat(old.Select(rules.Remove))));
-                _guests.Remove(tap);
+                return [];
             }
+
+            Explain(() => RunIfThere(string.Concat(old.Select(rules.Remove))));
+            _guests.Remove(tap);
+            return [.. old.Where(element => element.Set is FirewallRules.Guests or FirewallRules.Guests6).Select(element => IPAddress.Parse(element.Value))];
         }
     }
 
@@ -87,7 +91,7 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
     }
 
     /// <summary>Puts the rules right, and tells which guests' elements are not as they should be: <see cref="Allow"/> repairs those.</summary>
-    /// <param name="guests">Address and IPv4 addresses of every guest that runs, by its tap.</param>
+    /// <param name="guests">Ethernet and IP addresses of every guest that runs, by its tap.</param>
     /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
     public IReadOnlyList<string> Check(IReadOnlyDictionary<string, (MacAddress Mac, IReadOnlyList<IPAddress> Addresses)> guests)
     {
@@ -181,22 +185,23 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
                 return [];
             }
 
-            var found = new[] { FirewallRules.Taps, FirewallRules.Macs, FirewallRules.Addresses }
+            var found = new[] { FirewallRules.Taps, FirewallRules.Macs, FirewallRules.Addresses, FirewallRules.Addresses6 }
                 .SelectMany(set => Nftables.ListElements(FirewallRules.Frames, rules.Table, set).Select(parts => (Set: set, Parts: parts))).ToList();
-            var guests = Nftables.ListElements(FirewallRules.Packets, rules.Table, FirewallRules.Guests).Select(parts => parts[0]).ToHashSet(StringComparer.Ordinal);
+            var guests = new[] { FirewallRules.Guests, FirewallRules.Guests6 }
+                .SelectMany(set => Nftables.ListElements(FirewallRules.Packets, rules.Table, set).Select(parts => parts[0])).ToHashSet(StringComparer.Ordinal);
             _guests.Clear();
             foreach (var tap in found.GroupBy(element => element.Parts[0], StringComparer.Ordinal))
             {
-                var addresses = tap.Where(element => element.Set == FirewallRules.Addresses && guests.Contains(element.Parts[1])).Select(element => element.Parts[1]).ToList();
+                var addresses = tap.Where(element => element.Set is FirewallRules.Addresses or FirewallRules.Addresses6 && guests.Contains(element.Parts[1])).Select(element => element.Parts[1]).ToList();
                 _guests[tap.Key] =
                 [
                     .. tap.Select(element => new FirewallElement(FirewallRules.Frames, element.Set, string.Join(" . ", element.Parts.Select((part, at) => at == 0 ? $"\"{part}\"" : part)))),
-                    .. addresses.Select(address => new FirewallElement(FirewallRules.Packets, FirewallRules.Guests, address)),
+                    .. addresses.Select(FirewallRules.GuestOf),
                 ];
                 guests.ExceptWith(addresses);
             }
 
-            return [.. guests.Select(address => new FirewallElement(FirewallRules.Packets, FirewallRules.Guests, address))];
+            return [.. guests.Select(FirewallRules.GuestOf)];
         }
         catch (NftablesException e)
         {

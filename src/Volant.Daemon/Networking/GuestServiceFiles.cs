@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace Volant.Daemon.Networking;
 
@@ -58,9 +59,9 @@ internal sealed record GuestServiceFiles(string Bridge, Subnet Subnet, IReadOnly
 
         """;
 
-    /// <summary>Content of a guest's file of names: its address and names.</summary>
+    /// <summary>Content of a guest's file of names: its addresses and name.</summary>
     public static string NamesOf(AttachedGuest guest) => string.Concat(guest.Addresses.Select(address => $"{address} {guest.Name}.{Domain}\n"));
 
     /// <summary>Content of a guest's file of leases: Ethernet and IPv4 address.</summary>
-    public static string LeaseOf(AttachedGuest guest) => string.Concat(guest.Addresses.Take(1).Select(address => $"{MacAddress.FromUid(guest.Uid)},{address}\n"));
+    public static string LeaseOf(AttachedGuest guest) => string.Concat(guest.Addresses.Where(address => address.AddressFamily == AddressFamily.InterNetwork).Take(1).Select(address => $"{MacAddress.FromUid(guest.Uid)},{address}\n"));
 }

@@ -175,6 +175,9 @@ internal sealed partial class GuestServices(string program, GuestServiceFiles fi
         {
             Arguments = [program, "--keep-in-foreground", $"--conf-file={files.Configuration}"],
             OutputFile = files.Log,
+
+            // The ports 53 and 67, and the neighbour table: DHCP answers go to guests that have no address yet.
+            Capabilities = [Capability.NetBindService, Capability.NetAdmin],
         });
         LogStarted(pid, files.Bridge);
         if (ProcessIdentity.Find(pid) is { } identity && PidFd.TryOpen(identity) is { } process)

@@ -37,8 +37,8 @@ internal interface IHostNetwork
 /// <summary>A VM that has a tap, or is to get one.</summary>
 /// <param name="Uid">Identity of the VM.</param>
 /// <param name="Name">Name of the VM, a DNS label.</param>
-/// <param name="Addresses">IPv4 addresses that its guest may use; none: it may only ask for one.</param>
-/// <param name="Owner">User who may open the tap without CAP_NET_ADMIN; null for nobody.</param>
+/// <param name="Addresses">IP addresses that its guest may use; none: it may only ask for one.</param>
+/// <param name="Owner">User who may open the tap without CAP_NET_ADMIN; null for the one that this process runs as.</param>
 internal sealed record AttachedGuest(Guid Uid, string Name, IReadOnlyList<IPAddress> Addresses, uint? Owner = null);
 
 /// <summary>A tap that is not as it should be.</summary>

@@ -1,5 +1,7 @@
 using System.ComponentModel;
 using System.Net;
+using System.Net.Sockets;
+using System.Text;
 using Volant.Contracts.Api;
 using Volant.Linux;
 using Volant.Linux.Networking;
@@ -9,6 +11,8 @@ namespace Volant.Daemon.Networking;
 // The bridge, and the host's address on it.
 internal sealed partial class LinuxBridgeNetwork
 {
+    private const string DisableIPv6 = "disable_ipv6";
+
     private readonly Lock _making = new();
 
     /// <summary>One at a time: what another thread makes between two looks would seem to be somebody else's.</summary>
@@ -37,7 +41,7 @@ internal sealed partial class LinuxBridgeNetwork
         // Only a bridge of ours has this address, also when an earlier attempt broke off half-way.
         if (bridge.Mac == _bridgeMac.ToString() && !bridge.IsUp)
         {
-            DisableIPv6(_bridge);
+            Set(_bridge, DisableIPv6, "1");
         }
 
         if (!hasAddress)
@@ -51,7 +55,62 @@ internal sealed partial class LinuxBridgeNetwork
             netlink.SetUp(bridge.Index);
         }
 
+        if (_subnet.IPv6 is { } ipv6)
+        {
+            EnsureIPv6(netlink, bridge.Index, ipv6);
+        }
+
         return bridge.Index;
+    }
+
+    private void EnsureIPv6(Netlink netlink, int bridge, UniqueLocalPrefix prefix)
+    {
+        var host = prefix.AddressOf(_subnet.HostAddress);
+        var addresses = netlink.ListAddresses(family: AddressFamily.InterNetworkV6);
+        if (addresses.Any(address => address.LinkIndex == bridge && address.Address.Equals(host)))
+        {
+            return;
+        }
+
+        if (addresses.FirstOrDefault(address => address.LinkIndex != bridge && prefix.Network.Contains(address.Address)) is { } address)
+        {
+            throw Refused($"The IPv6 network {prefix} has {address.Address} of interface '{NameOf(netlink, address.LinkIndex)}'; choose another VOLANT_SUBNET6.");
+        }
+
+        if (netlink.ListRoutes(AddressFamily.InterNetworkV6).FirstOrDefault(route => route.LinkIndex != bridge && route.PrefixLength > 0 && Overlap(prefix.Network, route)) is { } route)
+        {
+            throw Refused($"The IPv6 network {prefix} overlaps the route to {route.Destination}/{route.PrefixLength} by interface '{NameOf(netlink, route.LinkIndex)}'; choose another VOLANT_SUBNET6.");
+        }
+
+        // No address of its own choice, none from a guest that plays the router.
+        Set(_bridge, "accept_ra", "0");
+        Set(_bridge, "addr_gen_mode", "1");
+        if (!Set(_bridge, DisableIPv6, "0"))
+        {
+            throw Refused($"IPv6 cannot be switched on for bridge '{_bridge}' (/proc/sys/net/ipv6/conf/{_bridge}/{DisableIPv6}): the kernel has none, or this process may not; set VOLANT_SUBNET6=off.");
+        }
+
+        netlink.ReplaceAddress(bridge, host, UniqueLocalPrefix.Length);
+        LogHostAddressAdded(host, UniqueLocalPrefix.Length, _bridge);
+    }
+
+    private static bool Overlap(IPNetwork network, LinkRoute route) =>
+        network.Contains(route.Destination) || (route.PrefixLength <= network.PrefixLength && new IPNetwork(route.Destination, route.PrefixLength).Contains(network.BaseAddress));
+
+    /// <summary>Sets a property of an interface's IPv6; false where it cannot be set: without IPv6 in the kernel, or with /proc/sys read-only, as in some containers.</summary>
+    private static bool Set(string name, string property, string value)
+    {
+        try
+        {
+            // Opened, never created.
+            using var setting = File.OpenHandle($"/proc/sys/net/ipv6/conf/{name}/{property}", FileMode.Open, FileAccess.Write);
+            RandomAccess.Write(setting, Encoding.ASCII.GetBytes(value), 0);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     private NetworkLink CreateBridge(Netlink netlink)

@@ -3,6 +3,7 @@ using System.Net;
 using Volant.Contracts.Api;
 using Volant.Linux;
 using Volant.Linux.Networking;
+using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Networking;
 
@@ -35,13 +36,12 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
 
     /// <summary>Does not touch the host yet.</summary>
     /// <param name="bridge">Name of the bridge.</param>
-    /// <param name="hostAddress">The host's address on it.</param>
-    /// <param name="prefixLength">Length of the subnet prefix, 8 to 30.</param>
+    /// <param name="subnet">Its addresses, and the host's among them.</param>
     /// <param name="policy">What guests may do.</param>
     /// <param name="logger">Where changes of the host are told.</param>
     /// <param name="services">DHCP and DNS on the bridge; needed when <paramref name="policy"/> wants them, else it is ended.</param>
     /// <exception cref="ArgumentException">A value cannot be used; the message names it and the remedy.</exception>
-    public LinuxBridgeNetwork(string bridge, IPAddress hostAddress, int prefixLength, BridgePolicy policy, ILogger logger, GuestServices? services = null)
+    public LinuxBridgeNetwork(string bridge, Subnet subnet, BridgePolicy policy, ILogger logger, GuestServices? services = null)
     {
         // The rest of what interfaces may be called has a meaning in the language of packet filter rules.
         if (!InterfaceName.IsValid(bridge) || IsTapName(bridge) || !bridge.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
@@ -52,8 +52,8 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         }
 
         _bridge = bridge;
-        _subnet = Subnet.Around(hostAddress, prefixLength);
-        _bridgeMac = MacAddress.ForBridge(Subnet.ToNumber(hostAddress));
+        _subnet = subnet;
+        _bridgeMac = MacAddress.ForBridge(Subnet.ToNumber(subnet.HostAddress));
         _policy = policy;
         _firewall = new Firewall(new FirewallRules(bridge, policy.Isolates, policy.ServesGuests), logger);
         _services = services;
@@ -123,8 +123,13 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
                     _services?.Put(name, guest);
                 }
 
-                created = TapDevice.Create(name, guest.Owner);
+                created = TapDevice.Create(name, guest.Owner ?? EffectiveUser.Id);
                 Connect(netlink, name, MacAddress.ForTap(guest.Uid), bridge);
+                foreach (var address in guest.Addresses.Where(IsNeighbor))
+                {
+                    netlink.ReplaceNeighbor(bridge, address, MacAddress.FromUid(guest.Uid).ToArray());
+                }
+
                 return name;
             }
             catch when (created || !existed)
@@ -257,7 +262,8 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
 
     private void Connect(Netlink netlink, string name, MacAddress mac, int bridge)
     {
-        DisableIPv6(name);
+        // Whatever the bridge has: a port has no address of its own, no link-local one either.
+        Set(name, DisableIPv6, "1");
         var tap = netlink.GetLink(name);
 
         // A tap that a hypervisor uses is normally right already, and then not touched.
@@ -277,21 +283,6 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
         var first = new LinkChange { Mac = tap.Mac == mac.ToString() ? default : mac.ToArray(), Master = joins ? bridge : null };
         var second = new LinkChange { Isolated = (!joins && tap.IsIsolated) == _policy.Isolates ? null : _policy.Isolates, Up = tap.IsUp ? null : true };
         return [.. new[] { first, second }.Where(change => change != default)];
-    }
-
-    /// <summary>Guests get no IPv6 yet, so the host offers none: no link-local address, no router solicitation.</summary>
-    private static void DisableIPv6(string name)
-    {
-        try
-        {
-            // Open, never create: without IPv6 in the kernel there is no such file. Some containers have /proc/sys read-only.
-            using var setting = File.OpenHandle($"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", FileMode.Open, FileAccess.Write);
-            RandomAccess.Write(setting, "1"u8, 0);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return;
-        }
     }
 
     private void Forget(Netlink netlink, string tap, bool created)
@@ -321,9 +312,23 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
 
         if (_policy.Filters)
         {
-            _firewall.Forget(tap);
+            var neighbors = _firewall.Forget(tap).Where(IsNeighbor).ToList();
+            if (neighbors.Count > 0)
+            {
+                using var netlink = Netlink.Open();
+                if (netlink.FindLink(_bridge) is { } bridge)
+                {
+                    neighbors.ForEach(address => netlink.DeleteNeighbor(bridge.Index, address));
+                }
+            }
         }
     }
+
+    /// <summary>
+    /// Whether an address is one that the host takes from nobody but this daemon: in IPv6 a neighbour can answer for others (RFC 4861 §11.1), and
+    /// the rules see whom an answer comes from, not whom it speaks of.
+    /// </summary>
+    private bool IsNeighbor(IPAddress address) => _policy.Filters && _subnet.IPv6?.Network.Contains(address) is true;
 
     private static T Explain<T>(string what, Func<T> action)
     {

@@ -51,6 +51,9 @@ internal sealed record Subnet
     /// <summary>Ranges that the operator keeps for others than VMs, first and last address each; in any order, and they may overlap.</summary>
     public IReadOnlyList<(IPAddress First, IPAddress Last)> Reserved { get; init; } = [];
 
+    /// <summary>The IPv6 network beside it; null for none.</summary>
+    public UniqueLocalPrefix? IPv6 { get; init; }
+
     /// <summary>First address, which is nobody's.</summary>
     public IPAddress NetworkAddress => ToAddress(_network);
 

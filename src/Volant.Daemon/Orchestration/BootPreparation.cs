@@ -7,6 +7,7 @@ using Volant.Daemon.Artifacts;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
+using Volant.Linux.Files;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -47,6 +48,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             VsockCid = launcher.Capabilities.Vsock ? vm.Vm.VsockCid : null,
             PciDevices = plan.Devices,
             ControlGroup = HostResources.GroupOf(options, vm.Vm.Uid),
+            IoMax = options.IoMax is { } limits ? $"{DiskOf(options.StateDirectory)} {limits}" : null,
             User = options.VmUserOf(vm.Id),
             Paths = paths,
         };
@@ -64,6 +66,13 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
         };
         BootImages.Prepend(paths.Initramfs, CpioSegment(manifest), boot.Initramfs);
         return apart;
+    }
+
+    private static string DiskOf(string directory)
+    {
+        using var handle = DirectoryHandle.Open(directory);
+        return DiskNumber.Of(handle.Stat().Device) ?? throw new VolantException(
+            ErrorCodes.HypervisorUnavailable, $"VOLANT_IO_MAX cannot be kept: '{directory}' lies on a file system without a disk of its own, such as btrfs, overlay or tmpfs. Set VOLANT_IO_MAX=none, or VOLANT_DB_PATH to a place on another one.");
     }
 
     /// <summary>The specification with its kernel's words; null when the kernel would not read them all.</summary>
@@ -109,6 +118,11 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             line.Add(BootKeys.Ip, IpArgument.FromDhcp.ToString());
         }
 
+        if (vm.Vm.Ipv6Address is { } ipv6 && subnet.IPv6 is { } prefix)
+        {
+            line.Add(BootKeys.Ip6, $"{ipv6}/{UniqueLocalPrefix.Length},{prefix.AddressOf(options.HostIp)}");
+        }
+
         if (plan.Api is { Port: { } port })
         {
             line.Add(BootKeys.ApiHost, plan.Api.Host ?? "0.0.0.0").Add(BootKeys.ApiPort, port.ToString(System.Globalization.CultureInfo.InvariantCulture));
@@ -135,7 +149,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             return (await images.StageAsync(new BootMedia { Url = kernel }, cancellationToken)).Path;
         }
 
-        // Hypervisor guests without a disk get the kernel that starts fastest; the other one is the distribution's, with drivers for every file system.
+        // Guests without a root disk get the kernel that starts fastest; the other one is the distribution's, with drivers for every file system.
         string[] kernels = plan.Rootfs is null ? [options.KernelVmlinux, options.KernelBzImage] : [options.KernelBzImage, options.KernelVmlinux];
         return kernels.FirstOrDefault(File.Exists)
             ?? throw new VolantException(

@@ -4,6 +4,7 @@ using Volant.Contracts.Manifests;
 using Volant.Daemon.Artifacts;
 using Volant.Daemon.CloudInit;
 using Volant.Daemon.Hypervisors;
+using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
 
 namespace Volant.Daemon.Orchestration;
@@ -67,7 +68,12 @@ internal sealed class DiskPreparation(BootImages images, ArtifactCache cache, Vo
     private async Task WriteSeedAsync(string path, Contracts.Manifests.CloudInit documents, VmRecord vm, LaunchPlan plan)
     {
         var network = plan.NetworkMode == NetworkModes.Bridged
-            ? new SeedNetwork(vm.Vm.MacAddress, $"{vm.Vm.IpAddress}/{options.Subnet.PrefixLength}", options.HostIp.ToString())
+            ? new SeedNetwork(
+                vm.Vm.MacAddress,
+                [
+                    ($"{vm.Vm.IpAddress}/{options.Subnet.PrefixLength}", options.HostIp.ToString()),
+                    .. vm.Vm.Ipv6Address is { } ipv6 && options.IPv6 is { } prefix ? new[] { ($"{ipv6}/{UniqueLocalPrefix.Length}", prefix.AddressOf(options.HostIp).ToString()) } : [],
+                ])
             : null;
         try
         {

@@ -151,7 +151,7 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
 
     /// <summary>What the network must know of a VM; null when it has no tap.</summary>
     public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null
-        : new AttachedGuest(vm.Vm.Uid, vm.Name, vm.Vm.IpAddress is { Length: > 0 } address ? [IPAddress.Parse(address)] : []);
+        : new AttachedGuest(vm.Vm.Uid, vm.Name, [.. new[] { vm.Vm.IpAddress, vm.Vm.Ipv6Address }.Where(address => !string.IsNullOrEmpty(address)).Select(address => IPAddress.Parse(address!))]);
 
     /// <summary>Whether a VM with a plan gets an address of the pool; else it has none, or gets one from somebody else's DHCP server.</summary>
     public bool LeasesAddress(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged || (plan.NetworkMode == NetworkModes.Dhcp && network.ServesDhcp);

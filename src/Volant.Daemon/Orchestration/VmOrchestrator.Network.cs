@@ -14,7 +14,7 @@ internal sealed partial class VmOrchestrator
     private static AddressRange ToRange(Subnet subnet)
     {
         var (first, last, reserved) = subnet.Range();
-        return new AddressRange(first, last, reserved);
+        return new AddressRange(first, last, reserved) { IPv6Of = subnet.IPv6 is { } prefix ? prefix.AddressOf : null };
     }
 
     /// <summary>Refuses a subnet that leaves out addresses which VMs have: their guests would be cut off, or others would get their addresses.</summary>

@@ -1,3 +1,4 @@
+using System.Net;
 using Volant.Contracts.Api;
 using Volant.Linux.Processes;
 
@@ -146,6 +147,9 @@ internal sealed record HostResource(string Kind, string Name);
 /// <param name="Reserved">Ranges that are never leased, ascending: the host's own address, and what the operator keeps for others.</param>
 internal sealed record AddressRange(uint First, uint Last, IReadOnlyList<(uint First, uint Last)> Reserved)
 {
+    /// <summary>The IPv6 address that goes with an IPv4 address; null to give none.</summary>
+    public Func<IPAddress, IPAddress>? IPv6Of { get; init; }
+
     /// <summary>Whether a number may be leased.</summary>
     public bool Contains(long number) => number >= First && number <= Last && !Reserved.Any(range => number >= range.First && number <= range.Last);
 

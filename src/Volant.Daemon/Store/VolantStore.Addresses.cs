@@ -4,7 +4,7 @@ using Volant.Contracts.Api;
 
 namespace Volant.Daemon.Store;
 
-/// <content>IPv4 addresses: leased by one VM at a time, then resting before they are leased again.</content>
+/// <content>IPv4 addresses: leased by one VM at a time, then resting before they are leased again. An IPv6 address goes with each where there is such a network.</content>
 internal sealed partial class VolantStore
 {
     /// <summary>How long an address rests: longer than neighbours remember whom it belonged to.</summary>
@@ -58,13 +58,17 @@ internal sealed partial class VolantStore
                 "INSERT INTO addresses (number, vm_id) VALUES ($number, $id) ON CONFLICT (number) DO UPDATE SET vm_id = $id, released_at = NULL",
                 ("$number", number), ("$id", id));
             c.Execute("UPDATE vms SET ip_address = $ip, revision = revision + 1 WHERE id = $id", ("$id", id), ("$ip", Format(number)));
+            current = number;
         }
+
+        var ipv6 = range?.IPv6Of is { } ipv6Of ? ipv6Of(IPAddress.Parse(Format(current!.Value))).ToString() : null;
+        c.Execute("UPDATE vms SET ipv6_address = $ip, revision = revision + 1 WHERE id = $id AND ipv6_address IS NOT $ip", ("$id", id), ("$ip", ipv6));
     }
 
     private void Release(SqliteConnection c, long id)
     {
         c.Execute("UPDATE addresses SET vm_id = NULL, released_at = $now WHERE vm_id = $id", ("$id", id), ("$now", SteadyNow));
-        c.Execute("UPDATE vms SET ip_address = NULL, revision = revision + 1 WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
+        c.Execute("UPDATE vms SET ip_address = NULL, ipv6_address = NULL, revision = revision + 1 WHERE id = $id AND ip_address IS NOT NULL", ("$id", id));
     }
 
     /// <summary>The lowest address that nobody has, and that has rested if somebody had it.</summary>

@@ -80,7 +80,7 @@ public sealed partial class Netlink
 
     private static LinkAddress? ReadAddress(ushort type, ReadOnlySpan<byte> body)
     {
-        if (type != NewAddress || !MemoryMarshal.TryRead<AddressMessage>(body, out var message) || message.Family != FamilyInet)
+        if (type != NewAddress || !MemoryMarshal.TryRead<AddressMessage>(body, out var message) || message.Family is not (FamilyInet or FamilyInet6))
         {
             return null;
         }
@@ -90,7 +90,7 @@ public sealed partial class Netlink
         var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<AddressMessage>()..]);
         while (attributes.Read(out var attribute, out var value))
         {
-            if (value.Length == 4 && attribute is AddressLocal or AddressPeer)
+            if (value.Length == LengthOf(message.Family) && attribute is AddressLocal or AddressPeer)
             {
                 _ = attribute == AddressLocal ? local = new IPAddress(value) : peer = new IPAddress(value);
             }
@@ -102,22 +102,24 @@ public sealed partial class Netlink
     private static LinkRoute? ReadRoute(ushort type, ReadOnlySpan<byte> body)
     {
         // A table beyond 255 has its number in an attribute, and 252 (RT_TABLE_COMPAT) here.
-        if (type != NewRoute || !MemoryMarshal.TryRead<RouteMessage>(body, out var message) || message is not { Family: FamilyInet, Table: TableMain, Type: TypeUnicast })
+        if (type != NewRoute || !MemoryMarshal.TryRead<RouteMessage>(body, out var message) || message is not { Family: FamilyInet or FamilyInet6, Table: TableMain, Type: TypeUnicast })
         {
             return null;
         }
 
-        var destination = IPAddress.Any;
+        var destination = message.Family == FamilyInet ? IPAddress.Any : IPAddress.IPv6Any;
         int? output = null;
         var attributes = new NetlinkAttributes(body[Unsafe.SizeOf<RouteMessage>()..]);
         while (attributes.Read(out var attribute, out var value))
         {
-            destination = attribute == RouteDestination && value.Length == 4 ? new IPAddress(value) : destination;
+            destination = attribute == RouteDestination && value.Length == LengthOf(message.Family) ? new IPAddress(value) : destination;
             output = attribute == RouteOutput ? NetlinkAttributes.Number<int>(value) : output;
         }
 
         return output is { } index ? new LinkRoute(index, destination, message.DestinationLength) : null;
     }
+
+    private static int LengthOf(byte family) => family == FamilyInet ? 4 : 16;
 
     /// <summary>The kernel's <c>struct ifinfomsg</c>, 16 bytes.</summary>
     [StructLayout(LayoutKind.Sequential, Size = 16)]
@@ -155,5 +157,18 @@ public sealed partial class Netlink
         public byte Scope;
         public byte Type;
         public uint Flags;
+    }
+
+    /// <summary>The kernel's <c>struct ndmsg</c>, 12 bytes.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 12)]
+    internal struct NeighborMessage
+    {
+        public byte Family;
+        public byte Padding;
+        public ushort Padding2;
+        public int Index;
+        public ushort State;
+        public byte Flags;
+        public byte Type;
     }
 }

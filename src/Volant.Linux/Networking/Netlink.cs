@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Volant.Linux.Networking;
 
-/// <summary>Interfaces, IPv4 addresses and IPv4 routes of one network namespace, by rtnetlink (<c>man 7 rtnetlink</c>).</summary>
+/// <summary>Interfaces, addresses, routes and neighbours of one network namespace, by rtnetlink (<c>man 7 rtnetlink</c>).</summary>
 /// <remarks>
 /// It serves the namespace of the thread that opens it, and one caller at a time. Every method throws <see cref="Win32Exception"/>
 /// with the errno and, where the kernel gives one, its text; none takes longer than 10 s. Needs neither DNS nor any file.
@@ -22,6 +22,8 @@ public sealed partial class Netlink : IDisposable
     private const ushort GetAddress = 22; // RTM_GETADDR
     private const ushort NewRoute = 24; // RTM_NEWROUTE
     private const ushort GetRoute = 26; // RTM_GETROUTE
+    private const ushort NewNeighbor = 28; // RTM_NEWNEIGH
+    private const ushort DeleteNeighborType = 29; // RTM_DELNEIGH
 
     private const ushort Replace = 0x100; // NLM_F_REPLACE
     private const ushort Exclusive = 0x200; // NLM_F_EXCL
@@ -49,6 +51,11 @@ public sealed partial class Netlink : IDisposable
 
     private const ushort AddressPeer = 1; // IFA_ADDRESS
     private const ushort AddressLocal = 2; // IFA_LOCAL
+    private const byte NoDuplicateCheck = 0x02; // IFA_F_NODAD
+
+    private const ushort NeighborAddress = 1; // NDA_DST
+    private const ushort NeighborMac = 2; // NDA_LLADDR
+    private const ushort NeighborPermanent = 0x80; // NUD_PERMANENT
 
     private const ushort RouteDestination = 1; // RTA_DST
     private const ushort RouteOutput = 4; // RTA_OIF
@@ -60,6 +67,7 @@ public sealed partial class Netlink : IDisposable
     private const byte TypeUnicast = 1; // RTN_UNICAST
 
     private const byte FamilyInet = 2; // AF_INET
+    private const byte FamilyInet6 = 10; // AF_INET6
     private const int MacLength = 6; // ETH_ALEN
 
     private readonly NetlinkSocket _socket;
@@ -201,28 +209,28 @@ public sealed partial class Netlink : IDisposable
         _socket.Change(request, 0, $"Changing interface {index}");
     }
 
-    /// <summary>Adds an IPv4 address; one that is there already is kept.</summary>
+    /// <summary>Adds an address; one that is there already is kept. An IPv6 address is usable at once, without a check for duplicates (RFC 4862 §5.4).</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; EACCES: IPv6 is off on the interface; ENODEV: no such interface.</exception>
     public void ReplaceAddress(int index, IPAddress address, int prefixLength)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
-        var bytes = RequireIPv4(address);
-        RequirePrefix(prefixLength);
+        var family = RequireFamily(address, prefixLength);
+        var bytes = address.GetAddressBytes();
         var request = new NetlinkRequest(NewAddress)
-            .Add(new AddressMessage { Family = FamilyInet, PrefixLength = (byte)prefixLength, Index = index })
+            .Add(new AddressMessage { Family = family, PrefixLength = (byte)prefixLength, Flags = family == FamilyInet6 ? NoDuplicateCheck : (byte)0, Index = index })
             .Attribute(AddressLocal, bytes)
             .Attribute(AddressPeer, bytes);
         _socket.Change(request, Create | Replace, $"Adding address {address}/{prefixLength} to interface {index}");
     }
 
-    /// <summary>Removes an IPv4 address, and with it the routes that need it; false when it is not there.</summary>
+    /// <summary>Removes an address, and with it the routes that need it; false when it is not there.</summary>
     /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; ENODEV: no such interface.</exception>
     public bool DeleteAddress(int index, IPAddress address, int prefixLength)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
-        RequirePrefix(prefixLength);
         var request = new NetlinkRequest(DeleteAddressType)
-            .Add(new AddressMessage { Family = FamilyInet, PrefixLength = (byte)prefixLength, Index = index })
-            .Attribute(AddressLocal, RequireIPv4(address));
+            .Add(new AddressMessage { Family = RequireFamily(address, prefixLength), PrefixLength = (byte)prefixLength, Index = index })
+            .Attribute(AddressLocal, address.GetAddressBytes());
         try
         {
             _socket.Change(request, 0, $"Removing address {address}/{prefixLength} from interface {index}");
@@ -234,35 +242,46 @@ public sealed partial class Netlink : IDisposable
         }
     }
 
-    /// <summary>IPv4 addresses of all interfaces, or of one.</summary>
+    /// <summary>Addresses of one family, of all interfaces or of one.</summary>
     /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
-    public IReadOnlyList<LinkAddress> ListAddresses(int? index = null) => List(
-        () => new NetlinkRequest(GetAddress).Add(new AddressMessage { Family = FamilyInet }),
+    public IReadOnlyList<LinkAddress> ListAddresses(int? index = null, AddressFamily family = AddressFamily.InterNetwork) => List(
+        () => new NetlinkRequest(GetAddress).Add(new AddressMessage { Family = NumberOf(family) }),
         "Listing addresses",
-        (type, body) => ReadAddress(type, body) is { } address && (index is null || address.LinkIndex == index) ? address : null);
+        (type, body) => ReadAddress(type, body) is { } address && address.Address.AddressFamily == family && (index is null || address.LinkIndex == index) ? address : null);
 
-    /// <summary>IPv4 routes of the main table that lead to one interface each.</summary>
+    /// <summary>Routes of one family in the main table that lead to one interface each.</summary>
     /// <exception cref="Win32Exception">EAGAIN: they kept changing.</exception>
-    public IReadOnlyList<LinkRoute> ListRoutes() => List(() => new NetlinkRequest(GetRoute).Add(new RouteMessage { Family = FamilyInet }), "Listing routes", ReadRoute);
+    public IReadOnlyList<LinkRoute> ListRoutes(AddressFamily family = AddressFamily.InterNetwork) => List(
+        () => new NetlinkRequest(GetRoute).Add(new RouteMessage { Family = NumberOf(family) }),
+        "Listing routes",
+        (type, body) => ReadRoute(type, body) is { } route && route.Destination.AddressFamily == family ? route : null);
 
-    /// <summary>Adds or replaces the IPv4 default route.</summary>
-    /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
-    public void ReplaceDefaultRoute(IPAddress gateway, int index) => ReplaceRoute(IPAddress.Any, 0, gateway, index);
+    /// <summary>Adds or replaces the default route of the gateway's family.</summary>
+    /// <exception cref="Win32Exception">ENETUNREACH or EHOSTUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
+    public void ReplaceDefaultRoute(IPAddress gateway, int index)
+    {
+        ArgumentNullException.ThrowIfNull(gateway);
+        ReplaceRoute(gateway.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Any : IPAddress.Any, 0, gateway, index);
+    }
 
-    /// <summary>Adds or replaces an IPv4 route of the main table.</summary>
+    /// <summary>Adds or replaces a route of the main table.</summary>
     /// <param name="destination">Network address; its host bits must be zero.</param>
-    /// <param name="prefixLength">0 to 32.</param>
-    /// <param name="gateway">Next hop; null for a network that is on the link itself.</param>
+    /// <param name="prefixLength">0 to 32, or to 128 of IPv6.</param>
+    /// <param name="gateway">Next hop, of the same family; null for a network that is on the link itself.</param>
     /// <param name="index">Index of the interface.</param>
-    /// <exception cref="Win32Exception">ENETUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
+    /// <exception cref="Win32Exception">ENETUNREACH or EHOSTUNREACH: the gateway is in no subnet of the interface, or the interface is down.</exception>
     public void ReplaceRoute(IPAddress destination, int prefixLength, IPAddress? gateway, int index)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
-        RequirePrefix(prefixLength);
-        var bytes = RequireIPv4(destination);
+        var family = RequireFamily(destination, prefixLength);
+        if (gateway is not null && gateway.AddressFamily != destination.AddressFamily)
+        {
+            throw new ArgumentException($"{gateway} is of another family than {destination}.", nameof(gateway));
+        }
+
         var request = new NetlinkRequest(NewRoute).Add(new RouteMessage
         {
-            Family = FamilyInet,
+            Family = family,
             DestinationLength = (byte)prefixLength,
             Table = TableMain,
             Protocol = ProtocolStatic,
@@ -271,16 +290,48 @@ public sealed partial class Netlink : IDisposable
         });
         if (prefixLength > 0)
         {
-            request.Attribute(RouteDestination, bytes);
+            request.Attribute(RouteDestination, destination.GetAddressBytes());
         }
 
         if (gateway is not null)
         {
-            request.Attribute(RouteGateway, RequireIPv4(gateway));
+            request.Attribute(RouteGateway, gateway.GetAddressBytes());
         }
 
         request.Attribute(RouteOutput, index);
         _socket.Change(request, Create | Replace, $"Adding route {destination}/{prefixLength} via {gateway?.ToString() ?? "the link"} to interface {index}");
+    }
+
+    /// <summary>Says once and for all which Ethernet address a neighbour has: the kernel asks nobody, and believes nobody who says otherwise.</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; ENODEV: no such interface.</exception>
+    public void ReplaceNeighbor(int index, IPAddress address, ReadOnlySpan<byte> mac)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        RequireMac(mac);
+        var request = new NetlinkRequest(NewNeighbor)
+            .Add(new NeighborMessage { Family = RequireFamily(address, 0), Index = index, State = NeighborPermanent })
+            .Attribute(NeighborAddress, address.GetAddressBytes())
+            .Attribute(NeighborMac, mac);
+        _socket.Change(request, Create | Replace, $"Fixing neighbour {address} of interface {index}");
+    }
+
+    /// <summary>Forgets a neighbour; false when it is not there.</summary>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_NET_ADMIN; ENODEV: no such interface.</exception>
+    public bool DeleteNeighbor(int index, IPAddress address)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(index);
+        var request = new NetlinkRequest(DeleteNeighborType)
+            .Add(new NeighborMessage { Family = RequireFamily(address, 0), Index = index })
+            .Attribute(NeighborAddress, address.GetAddressBytes());
+        try
+        {
+            _socket.Change(request, 0, $"Forgetting neighbour {address} of interface {index}");
+            return true;
+        }
+        catch (Win32Exception e) when (e.NativeErrorCode == Errno.NoEntry)
+        {
+            return false;
+        }
     }
 
     /// <inheritdoc/>
@@ -312,19 +363,18 @@ public sealed partial class Netlink : IDisposable
 
     private static void RequireMac(ReadOnlySpan<byte> mac) => ArgumentOutOfRangeException.ThrowIfNotEqual(mac.Length, MacLength, nameof(mac));
 
-    private static void RequirePrefix(int prefixLength)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(prefixLength);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, 32);
-    }
-
-    private static byte[] RequireIPv4(IPAddress address)
+    /// <summary>The kernel's number of an address's family.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The prefix is longer than such an address.</exception>
+    private static byte RequireFamily(IPAddress address, int prefixLength)
     {
         ArgumentNullException.ThrowIfNull(address);
-        return address.AddressFamily == AddressFamily.InterNetwork
-            ? address.GetAddressBytes()
-            : throw new ArgumentException($"{address} is not an IPv4 address.", nameof(address));
+        var family = NumberOf(address.AddressFamily);
+        ArgumentOutOfRangeException.ThrowIfNegative(prefixLength);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, family == FamilyInet ? 32 : 128);
+        return family;
     }
+
+    private static byte NumberOf(AddressFamily family) => family == AddressFamily.InterNetworkV6 ? FamilyInet6 : FamilyInet;
 
     private delegate T? Reader<out T>(ushort type, ReadOnlySpan<byte> body)
         where T : class;

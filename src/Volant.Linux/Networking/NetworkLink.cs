@@ -42,16 +42,16 @@ public sealed record NetworkLink
     public string? Mac { get; init; }
 }
 
-/// <summary>An IPv4 address of an interface.</summary>
+/// <summary>An address of an interface.</summary>
 /// <param name="LinkIndex">Index of the interface.</param>
 /// <param name="Address">The address.</param>
-/// <param name="PrefixLength">Length of the subnet prefix, 0 to 32.</param>
+/// <param name="PrefixLength">Length of the subnet prefix, 0 to 32, or to 128 of IPv6.</param>
 public sealed record LinkAddress(int LinkIndex, IPAddress Address, int PrefixLength);
 
-/// <summary>An IPv4 route.</summary>
+/// <summary>A route.</summary>
 /// <param name="LinkIndex">Index of the interface that it leads to.</param>
-/// <param name="Destination">Network address; 0.0.0.0 of the default route.</param>
-/// <param name="PrefixLength">Length of the prefix, 0 to 32.</param>
+/// <param name="Destination">Network address; 0.0.0.0 or :: of the default route.</param>
+/// <param name="PrefixLength">Length of the prefix, 0 to 32, or to 128 of IPv6.</param>
 public sealed record LinkRoute(int LinkIndex, IPAddress Destination, int PrefixLength);
 
 /// <summary>What <see cref="Netlink.SetLink"/> changes; null leaves a property as it is.</summary>

@@ -38,13 +38,26 @@ public sealed record SpawnRequest
 
     /// <summary>Whether it and its children can never gain rights, by set-user-id programs for example (<c>PR_SET_NO_NEW_PRIVS</c>).</summary>
     public bool NoNewPrivileges { get; init; }
+
+    /// <summary>Capabilities that it has even when this process is not root (<c>linux/capability.h</c>); those that this process lacks are left out. None by default.</summary>
+    public IReadOnlyList<Capability> Capabilities { get; init; } = [];
 }
 
-/// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor or ambient capability.</summary>
+/// <summary>A right of root's that can be had alone (<c>linux/capability.h</c>).</summary>
+public enum Capability
+{
+    /// <summary>Ports below 1024.</summary>
+    NetBindService = 10,
+
+    /// <summary>Interfaces, addresses, neighbours and rules of the network.</summary>
+    NetAdmin = 12,
+}
+
+/// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor, no ambient capability but those asked for.</summary>
 /// <remarks>
 /// <c>posix_spawn</c> with SETSID, SETSIGMASK and SETSIGDEF: signals are default and unblocked (.NET ignores SIGPIPE, and a child would
 /// inherit that), descriptors from 3 up are closed. Ambient capabilities (<c>man 7 capabilities</c>), which a service that is not root has its rights
-/// by, would pass to every child: the thread that starts one gives them up first, and keeps what it may do itself. The caller must wait for the child with <see cref="ProcessWait"/>.
+/// by, would pass to every child: the thread that starts one gives up all but the wanted ones first, and keeps what it may do itself. The caller must wait for the child with <see cref="ProcessWait"/>.
 /// </remarks>
 public static unsafe partial class ProcessSpawner
 {
@@ -55,6 +68,7 @@ public static unsafe partial class ProcessSpawner
     private const int OpenAppendCreate = 1 | 0x40 | 0x400;
     private const uint OwnerOnly = 0x180;
     private const int Ambient = 47; // PR_CAP_AMBIENT
+    private const nuint Raise = 2; // PR_CAP_AMBIENT_RAISE
     private const nuint ClearAll = 4; // PR_CAP_AMBIENT_CLEAR_ALL
 
     /// <summary>Starts the process and returns its id.</summary>
@@ -103,6 +117,11 @@ public static unsafe partial class ProcessSpawner
             using var arguments = new StringVector(request.Arguments);
             using var environment = new StringVector(request.Environment);
             _ = ProcessControl(Ambient, ClearAll, 0, 0, 0); // cannot fail since Linux 4.3
+            foreach (var capability in request.Capabilities)
+            {
+                _ = ProcessControl(Ambient, Raise, (nuint)capability, 0, 0); // Fails when this process may not pass it on; the program says what it lacks.
+            }
+
             int pid;
             Check(PosixSpawn(&pid, request.Arguments[0], actions, attributes, arguments.Pointer, environment.Pointer), request.Arguments[0]);
             return pid;

@@ -1,3 +1,4 @@
+using System.Net;
 using Volant.Agent.Boot;
 using Volant.Contracts.Boot;
 using Volant.Contracts.Manifests;
@@ -34,6 +35,10 @@ public sealed class BootTests
     [Theory]
     [InlineData("ip=10.1.0.2", "not an IPv4 configuration")]
     [InlineData("ip=10.1.0.2::x:255.0.0.0", "not an IPv4 configuration")]
+    [InlineData("volant.ip6=fd77::2", "not an IPv6 configuration")]
+    [InlineData("volant.ip6=fd77::2/64,10.1.0.1", "not an IPv6 configuration")]
+    [InlineData("volant.ip6=fd77::2/0,fd77::1", "not an IPv6 configuration")]
+    [InlineData("volant.ip6=10.1.0.2/24,10.1.0.1", "not an IPv6 configuration")]
     [InlineData("hostname=a/b", "host name")]
     [InlineData("volant.api_host=0.0.0.0", "no TCP listener")]
     [InlineData("volant.api_host=example.org volant.api_port=80", "no TCP listener")]
@@ -44,8 +49,13 @@ public sealed class BootTests
 
         Assert.Contains(words, Assert.Single(plan.Problems), StringComparison.Ordinal);
         Assert.Null(plan.Network);
+        Assert.Null(plan.NetworkV6);
         Assert.Null(plan.Api);
     }
+
+    [Fact]
+    public void An_IPv6_address_stands_beside_any_other_network() =>
+        Assert.Equal((IPAddress.Parse("fd77::2"), 64, IPAddress.Parse("fd77::1")), BootPlan.Read("ip=dhcp volant.ip6=fd77::2/64,fd77::1").NetworkV6);
 
     [Fact]
     public void A_tcp_listener_only_exists_when_it_is_asked_for() =>

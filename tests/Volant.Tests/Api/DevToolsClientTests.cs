@@ -107,7 +107,7 @@ public sealed class DevToolsClientTests
                     "--proxy-server=http://127.0.0.1:9", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0", $"--user-data-dir={profile}", "about:blank",
                 ],
                 OutputFile = Log,
-                Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}", $"HOME={_directory}", $"XDG_RUNTIME_DIR={_directory}"],
+                Environment = [$"PATH={Environment.GetEnvironmentVariable("PATH")}", $"HOME={_directory}", $"XDG_RUNTIME_DIR={_directory}", $"TMPDIR={_directory}"],
             });
             _process = PidFd.TryOpen(ProcessIdentity.Find(pid)!);
             _exit = ProcessExitWatcher.WaitForExitAsync(_process!);

@@ -24,6 +24,18 @@ public sealed class DaemonEnvironmentTests
         { "VOLANT_HOST_IP", "10.9.9.9" },
         { "VOLANT_HOST_IP", "192.168.127.0" },
         { "VOLANT_HOST_IP", "192.168.127.255" },
+        { "VOLANT_IO_MAX", "rbps" },
+        { "VOLANT_IO_MAX", "rbps=" },
+        { "VOLANT_IO_MAX", "rbps=0" },
+        { "VOLANT_IO_MAX", "rbps=1T" },
+        { "VOLANT_IO_MAX", "rbps=1,rbps=2" },
+        { "VOLANT_IO_MAX", "bps=1" },
+        { "VOLANT_IO_MAX", "rbps=9999999999G" },
+        { "VOLANT_SUBNET6", "2001:db8::/64" },
+        { "VOLANT_SUBNET6", "fd77::/48" },
+        { "VOLANT_SUBNET6", "fd77::1/64" },
+        { "VOLANT_SUBNET6", "10.0.0.0/8" },
+        { "VOLANT_SUBNET6", "on" },
         { "VOLANT_RESERVED_ADDRESSES", "192.168.128.1" },
         { "VOLANT_RESERVED_ADDRESSES", "192.168.127.9-192.168.127.8" },
         { "VOLANT_RESERVED_ADDRESSES", "192.168.127.9-192.168.128.8" },
@@ -117,6 +129,23 @@ public sealed class DaemonEnvironmentTests
     {
         Assert.Empty(Read().VfioAllow);
         Assert.Equal(["10de:22aa", "8086:*", "0000:01:00.0"], Read(("VOLANT_VFIO_ALLOW", " 10DE:22AA, 8086:*,0000:01:00.0,")).VfioAllow);
+    }
+
+    [Fact]
+    public void Limits_of_the_disk_are_written_as_the_kernel_wants_them()
+    {
+        Assert.Null(Read().IoMax);
+        Assert.Contains("hypervisors are in no control group", Assert.Throws<ConfigurationException>(() => Read(("VOLANT_IO_MAX", "rbps=1"), ("VOLANT_CGROUP", "off"))).Message, StringComparison.Ordinal);
+        var directory = Directory.CreateTempSubdirectory("vt-env-").FullName;
+        try
+        {
+            File.WriteAllText(Path.Combine(directory, "cgroup.controllers"), "io");
+            Assert.Equal("rbps=209715200 wiops=5000", Read(("VOLANT_IO_MAX", "rbps=200M, wiops=5000"), ("VOLANT_CGROUP", Path.Combine(directory, "volant"))).IoMax);
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
     }
 
     [Fact]

@@ -18,7 +18,17 @@ public sealed class QemuLauncherTests : IDisposable
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
-    public void Dispose() => _directory.Dispose();
+    /// <summary>A test that fails has no time to end what it started.</summary>
+    public void Dispose()
+    {
+        foreach (var pid in ProcessIdentity.AllPids().Where(pid => ProcessIdentity.CommandLine(pid).Any(word => word.Contains(_directory.Path, StringComparison.Ordinal))))
+        {
+            using var process = ProcessIdentity.Find(pid) is { } identity ? PidFd.TryOpen(identity) : null;
+            process?.Signal(9);
+        }
+
+        _directory.Dispose();
+    }
 
     [Fact]
     public async Task Launch_starts_pauses_resumes_and_kills()

@@ -18,16 +18,16 @@ public sealed class ResourceGroupTests : IDisposable
     [Fact]
     public void Limits_are_those_of_the_guest_and_what_the_hypervisor_needs()
     {
-        string[] names = ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max"];
+        string[] names = ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "io.max"];
         foreach (var name in names)
         {
             _directory.File(name, []);
         }
 
         ResourceGroup.Limit(_directory.Path, Specs.Plain, overheadMib: 0);
-        Assert.Equal([$"{(512L + 64) << 20}", "0", "1", "130", "300000 100000"], names.Select(Read));
-        ResourceGroup.Limit(_directory.Path, Specs.Plain with { MemoryMib = 4096, CpuCores = 1 }, overheadMib: 1280);
-        Assert.Equal([$"{(4096L + 409 + 1280) << 20}", "0", "1", "129", "200000 100000"], names.Select(Read));
+        Assert.Equal([$"{(512L + 64) << 20}", "0", "1", "130", "300000 100000", ""], names.Select(Read));
+        ResourceGroup.Limit(_directory.Path, Specs.Plain with { MemoryMib = 4096, CpuCores = 1, IoMax = "8:0 rbps=1048576 wiops=100" }, overheadMib: 1280);
+        Assert.Equal([$"{(4096L + 409 + 1280) << 20}", "0", "1", "129", "200000 100000", "8:0 rbps=1048576 wiops=100"], names.Select(Read));
     }
 
     [Fact]

@@ -13,6 +13,9 @@ internal sealed class BridgeBench : IDisposable
     public const string HostIp = "10.77.0.1";
     public const string OneIp = "10.77.0.2";
     public const string TwoIp = "10.77.0.3";
+    public const string HostIp6 = "fd77::a4d:1";
+    public const string OneIp6 = "fd77::a4d:2";
+    public const string TwoIp6 = "fd77::a4d:3";
 
     public static readonly Guid One = Guid.Parse("01234567-89ab-7def-8123-456789abcd01");
     public static readonly Guid Two = Guid.Parse("01234567-89ab-7def-8123-456789abcd02");
@@ -52,7 +55,7 @@ internal sealed class BridgeBench : IDisposable
 
     public TapPort Outside { get; }
 
-    public static IReadOnlyList<AttachedGuest> Both { get; } = [new(One, "one", [IPAddress.Parse(OneIp)]), new(Two, "two", [IPAddress.Parse(TwoIp)])];
+    public static IReadOnlyList<AttachedGuest> Both { get; } = [new(One, "one", [IPAddress.Parse(OneIp), IPAddress.Parse(OneIp6)]), new(Two, "two", [IPAddress.Parse(TwoIp), IPAddress.Parse(TwoIp6)])];
 
     public static string Table => $"volant-{Bridge}";
 
@@ -111,7 +114,8 @@ internal sealed class BridgeBench : IDisposable
         Netlink.Dispose();
     }
 
-    private LinuxBridgeNetwork New() => new(Bridge, IPAddress.Parse(HostIp), 24, Policy, NullLogger.Instance, _services?.Invoke());
+    private LinuxBridgeNetwork New() => new(
+        Bridge, Subnet.Around(IPAddress.Parse(HostIp), 24) with { IPv6 = new UniqueLocalPrefix(IPNetwork.Parse("fd77::/64")) }, Policy, NullLogger.Instance, _services?.Invoke());
 
     private static void UntilArrives(TapPort from, byte[] frame, TapPort to)
     {

@@ -114,7 +114,7 @@ public sealed class FirewallTests
     [Fact]
     public void When_the_operator_wants_no_rules_those_of_before_go() => Run(bench =>
     {
-        using var off = new LinuxBridgeNetwork(Bridge, IPAddress.Parse(HostIp), 24, new BridgePolicy(Filters: false), Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
+        using var off = new LinuxBridgeNetwork(Bridge, Subnet.Around(IPAddress.Parse(HostIp), 24), new BridgePolicy(Filters: false), Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
         Assert.Empty(off.Check(Both));
 
         Assert.Throws<NftablesException>(() => Nftables.ListRules("bridge", Table));

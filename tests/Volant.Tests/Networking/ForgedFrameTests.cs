@@ -6,6 +6,7 @@ namespace Volant.Tests.Networking;
 /// <summary>Frames that a guest may and may not send, through the taps that volantd made.</summary>
 public sealed class ForgedFrameTests
 {
+    private static readonly byte[] AllNodes = [0x33, 0x33, 0, 0, 0, 1];
     private static readonly byte[] Content = Frames.Datagram(1000, 2000, [1, 2, 3]);
     private static readonly byte[] Own = Frames.Packet(OneIp, "10.77.0.200", Frames.Udp, Content);
 
@@ -30,6 +31,12 @@ public sealed class ForgedFrameTests
         ["a spanning tree message"] = Frames.Ethernet([1, 0x80, 0xc2, 0, 0, 0], OneMac, 38, [0x42, 0x42, 3, .. new byte[35]]),
         ["a neighbour announcement of a switch"] = Frames.Ethernet([1, 0x80, 0xc2, 0, 0, 0x0e], OneMac, 0x88cc, [2, 7, 4, .. OneMac, 0, 0]),
         ["RARP"] = Frames.Ethernet(Frames.Everybody, OneMac, 0x8035, [0, 1, 8, 0, 6, 4, 0, 3, .. OneMac, .. new byte[14]]),
+        ["another IPv6 address"] = Frames.Ip6Frame(OutsideMac, OneMac, TwoIp6, "fd77::9", Frames.Udp, Content),
+        ["an IPv6 address of its own choice"] = Frames.Ip6Frame(OutsideMac, OneMac, "fe80::1", "fe80::2", Frames.Udp, Content),
+        ["an IPv6 answer of nobody"] = Frames.Ip6Frame(AllNodes, OneMac, "::", "ff02::1", Frames.Icmp6, Frames.Advertise(TwoIp6, OneMac)),
+        ["an IPv6 router advertisement of itself"] = Frames.Ip6Frame(AllNodes, OneMac, OneIp6, "ff02::1", Frames.Icmp6, [134, 0, 0, 0, 64, 0, 7, 8, .. new byte[8]]),
+        ["an IPv6 redirect"] = Frames.Ip6Frame(OutsideMac, OneMac, OneIp6, "fd77::9", Frames.Icmp6, [137, 0, 0, 0, .. new byte[36]]),
+        ["an answer of a DHCPv6 server"] = Frames.Ip6Frame(OutsideMac, OneMac, OneIp6, "fd77::9", Frames.Udp, Frames.Datagram(547, 546, new byte[20])),
         ["an IPv6 router advertisement"] = Frames.Ethernet([0x33, 0x33, 0, 0, 0, 1], OneMac, 0x86dd, [0x60, 0, 0, 0, 0, 8, 58, 255, 0xfe, 0x80, .. new byte[14], 0xff, 2, .. new byte[13], 1, 134, 0, 0, 0, 64, 0, 7, 8]),
         ["a protocol of its own"] = Frames.Ethernet(Frames.Everybody, OneMac, 0x9000, [1, 2, 3]),
     };
@@ -44,6 +51,9 @@ public sealed class ForgedFrameTests
         ["that it has its address"] = Frames.Arp(OneMac, OneMac, OneIp, OneIp),
         ["a DHCP client"] = Frames.IpFrame(Frames.Everybody, OneMac, "0.0.0.0", "255.255.255.255", Frames.Udp, Frames.Datagram(68, 67, new byte[240])),
         ["a DHCP client that renews"] = Frames.IpFrame(OutsideMac, OneMac, OneIp, "10.77.0.200", Frames.Udp, Frames.Datagram(68, 67, new byte[240])),
+        ["IPv6"] = Frames.Ip6Frame(OutsideMac, OneMac, OneIp6, "fd77::9", Frames.Udp, Content),
+        ["an IPv6 question for an address"] = Frames.Ip6Frame(AllNodes, OneMac, OneIp6, "ff02::1:ff4d:1", Frames.Icmp6, Frames.Solicit(HostIp6)),
+        ["whether its IPv6 address is free"] = Frames.Ip6Frame(AllNodes, OneMac, "::", "ff02::1:ff4d:2", Frames.Icmp6, Frames.Solicit(OneIp6)),
         ["multicast"] = Frames.IpFrame([1, 0, 0x5e, 0, 0, 0xfb], OneMac, OneIp, "224.0.0.251", Frames.Udp, Content),
     };
 
@@ -68,7 +78,7 @@ public sealed class ForgedFrameTests
     {
         bench.Network.Attach(new AttachedGuest(One, "web", []));
         Assert.Equal(
-            ["a DHCP client", "whether its address is free"],
+            ["a DHCP client", "whether its IPv6 address is free", "whether its address is free"],
             Good.Where(frame => bench.Passes(frame.Value)).Select(frame => frame.Key).Order(StringComparer.Ordinal));
     });
 

@@ -8,9 +8,11 @@ internal static class Frames
 {
     public const ushort Ip = 0x0800;
     public const ushort ArpType = 0x0806;
+    public const ushort Ip6 = 0x86dd;
     public const byte Icmp = 1;
     public const byte Tcp = 6;
     public const byte Udp = 17;
+    public const byte Icmp6 = 58;
 
     public static readonly byte[] Everybody = [255, 255, 255, 255, 255, 255];
 
@@ -50,6 +52,34 @@ internal static class Frames
         BinaryPrimitives.WriteUInt16BigEndian(message.AsSpan(2), Checksum(message));
         return message;
     }
+
+    /// <summary>An echo request of IPv6 (RFC 4443 §4.1); <see cref="Packet6"/> writes its checksum.</summary>
+    public static byte[] Echo6(ushort sequence) => [128, 0, 0, 0, 0x12, 0x34, .. Number(sequence)];
+
+    /// <summary>Who has the address (RFC 4861 §4.3)?</summary>
+    public static byte[] Solicit(string target) => [135, 0, 0, 0, 0, 0, 0, 0, .. Address(target)];
+
+    /// <summary>I have the address (RFC 4861 §4.4), whatever was known before.</summary>
+    public static byte[] Advertise(string target, byte[] mac) => [136, 0, 0, 0, 0x60, 0, 0, 0, .. Address(target), 2, 1, .. mac];
+
+    /// <summary>An IPv6 packet without extensions (RFC 8200), whose checksum is right.</summary>
+    public static byte[] Packet6(string from, string to, byte protocol, byte[] content)
+    {
+        var at = protocol switch { Tcp => 16, Udp => 6, _ => 2 };
+        content = [.. content];
+        byte[] counted = [.. Address(from), .. Address(to), 0, 0, .. Number((ushort)content.Length), 0, 0, 0, protocol, .. content];
+        BinaryPrimitives.WriteUInt16BigEndian(content.AsSpan(at), Checksum(counted.Length % 2 == 0 ? counted : [.. counted, 0]));
+        return [0x60, 0, 0, 0, .. Number((ushort)content.Length), protocol, 255, .. Address(from), .. Address(to), .. content];
+    }
+
+    public static byte[] Ip6Frame(byte[] to, byte[] from, string source, string destination, byte protocol, byte[] content) =>
+        Ethernet(to, from, Ip6, Packet6(source, destination, protocol, content));
+
+    public static bool IsIp6(byte[] frame, byte protocol) => TypeOf(frame) == Ip6 && frame[20] == protocol;
+
+    public static string Source6Of(byte[] frame) => new IPAddress(frame.AsSpan(22, 16)).ToString();
+
+    public static string Destination6Of(byte[] frame) => new IPAddress(frame.AsSpan(38, 16)).ToString();
 
     public static byte[] IpFrame(byte[] to, byte[] from, string source, string destination, byte protocol, byte[] content) =>
         Ethernet(to, from, Ip, Packet(source, destination, protocol, content));

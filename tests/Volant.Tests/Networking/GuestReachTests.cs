@@ -131,6 +131,65 @@ public sealed class GuestReachTests
         Assert.DoesNotContain(UntilEcho(bench, 1), frame => Frames.IsIp(frame, Frames.Udp));
     });
 
+    [Fact]
+    public void By_IPv6_the_host_answers_no_more_than_by_IPv4() => Run(bench =>
+    {
+        using var api = new TcpListener(IPAddress.Parse(HostIp6), 7777);
+        api.Start();
+        bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, HostIp6, Frames.Tcp, Frames.Synchronise(40_000, 7777)));
+        bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, HostIp6, Frames.Icmp6, Frames.Echo6(1)));
+
+        Assert.DoesNotContain(bench.Guest.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Icmp6) && frame[54] == 129), frame => Frames.IsIp6(frame, Frames.Tcp));
+        Assert.False(api.Pending());
+    });
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_guest_cannot_have_the_host_send_it_what_is_for_another_by_IPv6(bool filters) => Run(
+        bench =>
+        {
+            using var host = new Socket(AddressFamily.InterNetworkV6, SocketType.Dgram, ProtocolType.Udp);
+            bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, HostIp6, Frames.Icmp6, Frames.Advertise(TwoIp6, OneMac)));
+            if (filters)
+            {
+                host.SendTo([1], new IPEndPoint(IPAddress.Parse(TwoIp6), 5000));
+                Assert.Equal(TwoIp6, Frames.Destination6Of(bench.Other.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Udp))[^1]));
+            }
+            else
+            {
+                // It asks, and believes whoever answers.
+                host.SendTo([1], new IPEndPoint(IPAddress.Parse(TwoIp6), 5000));
+                bench.Guest.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Icmp6) && frame[54] == 135);
+                bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, HostIp6, Frames.Icmp6, Frames.Advertise(TwoIp6, OneMac)));
+                Assert.Equal(TwoIp6, Frames.Destination6Of(bench.Guest.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Udp))[^1]));
+            }
+        },
+        new BridgePolicy(Filters: filters));
+
+    [Fact]
+    public void By_IPv6_too_the_world_is_reached_in_the_hosts_name_and_other_guests_are_not() => Run(bench =>
+    {
+        const string FarIp6 = "2001:db8::5";
+        using var world = bench.OpenOutside("wan");
+        var index = bench.Netlink.GetLink("wan").Index;
+        File.WriteAllText("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+        File.WriteAllText("/proc/sys/net/ipv6/conf/wan/disable_ipv6", "0");
+        bench.Netlink.ReplaceAddress(index, IPAddress.Parse("2001:db8:1::1"), 64);
+        bench.Netlink.ReplaceNeighbor(index, IPAddress.Parse("2001:db8:1::2"), RouterMac);
+        bench.Netlink.ReplaceDefaultRoute(IPAddress.Parse("2001:db8:1::2"), index);
+        bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, TwoIp6, Frames.Udp, Frames.Datagram(1, 2, [1])));
+        bench.Guest.Send(Frames.Ip6Frame(BridgeMac, OneMac, OneIp6, FarIp6, Frames.Udp, Frames.Datagram(1000, 53, [2])));
+        var left = world.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Udp))[^1];
+        var mark = bench.MarkToOther();
+
+        Assert.Equal(("2001:db8:1::1", FarIp6), (Frames.Source6Of(left), Frames.Destination6Of(left)));
+        Assert.DoesNotContain(bench.Other.ReceiveUntil(frame => Frames.Same(frame, mark)), frame => Frames.IsIp6(frame, Frames.Udp));
+        var port = (ushort)((left[54] << 8) | left[55]);
+        world.Send(Frames.Ip6Frame(left[6..12], RouterMac, FarIp6, "2001:db8:1::1", Frames.Udp, Frames.Datagram(53, port, [3])));
+        Assert.Equal(OneIp6, Frames.Destination6Of(bench.Guest.ReceiveUntil(frame => Frames.IsIp6(frame, Frames.Udp))[^1]));
+    });
+
     /// <summary>The host learns the guest's Ethernet address from its question.</summary>
     private static void MeetTheHost(BridgeBench bench)
     {

@@ -128,7 +128,7 @@ public sealed class GuestServicesTests
     {
         var process = services().Process!;
         using var off = new LinuxBridgeNetwork(
-            Bridge, IPAddress.Parse(HostIp), 24, new BridgePolicy(), NullLogger.Instance, new GuestServices(Program, files, new SettableTimeProvider(), NullLogger.Instance));
+            Bridge, Subnet.Around(IPAddress.Parse(HostIp), 24), new BridgePolicy(), NullLogger.Instance, new GuestServices(Program, files, new SettableTimeProvider(), NullLogger.Instance));
 
         off.Check(Both);
 

@@ -144,7 +144,7 @@ public sealed class LinuxBridgeNetworkTests
         TapDevice.Create("tap0");
         var foreign = LinuxBridgeNetwork.TapNameFor(Guid.Parse("01234567-89ab-7def-8123-000000000001"));
         netlink.CreateBridge(foreign, [0x02, 0, 0, 0, 0, 9]);
-        using var second = new LinuxBridgeNetwork("vbr-second", IPAddress.Parse("10.78.0.1"), 24, new BridgePolicy(Filters: false), NullLogger.Instance);
+        using var second = new LinuxBridgeNetwork("vbr-second", Subnet.Around(IPAddress.Parse("10.78.0.1"), 24), new BridgePolicy(Filters: false), NullLogger.Instance);
         var theirs = second.Attach(new AttachedGuest(Guid.Parse("01234567-89ab-7def-8123-000000000002"), "third", []));
 
         Assert.Equal([mine], network.List());
@@ -187,12 +187,12 @@ public sealed class LinuxBridgeNetworkTests
     [InlineData("vaaaaaaaaaaaaaa")]
     [InlineData("a-name-that-is-long")]
     public void A_bad_bridge_name_is_refused(string name) =>
-        Assert.Throws<ArgumentException>(() => new LinuxBridgeNetwork(name, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance).Dispose());
+        Assert.Throws<ArgumentException>(() => new LinuxBridgeNetwork(name, Subnet.Around(Host, 24), new BridgePolicy(Filters: false), NullLogger.Instance).Dispose());
 
     [Fact]
     public async Task Detaching_a_strange_name_is_refused_at_once()
     {
-        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance);
+        using var network = new LinuxBridgeNetwork(Bridge, Subnet.Around(Host, 24), new BridgePolicy(Filters: false), NullLogger.Instance);
 
         await Assert.ThrowsAsync<ArgumentException>(() => network.DetachAsync("eth0", TestContext.Current.CancellationToken));
     }
@@ -206,7 +206,7 @@ public sealed class LinuxBridgeNetworkTests
 
     private static void Run(Action<LinuxBridgeNetwork, Netlink> test) => NetworkNamespace.Run(() =>
     {
-        using var network = new LinuxBridgeNetwork(Bridge, Host, 24, new BridgePolicy(Filters: false), NullLogger.Instance);
+        using var network = new LinuxBridgeNetwork(Bridge, Subnet.Around(Host, 24), new BridgePolicy(Filters: false), NullLogger.Instance);
         using var netlink = Netlink.Open();
         test(network, netlink);
     });

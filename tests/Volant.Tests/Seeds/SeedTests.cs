@@ -10,7 +10,7 @@ namespace Volant.Tests.Seeds;
 public sealed class SeedTests : IDisposable
 {
     private static readonly SeedInstance Instance = new(Guid.Parse("01997a5e-1c00-7000-8000-0123456789ab"), "web", null);
-    private static readonly SeedNetwork Network = new("02:00:5e:00:53:01", "192.168.127.2/24", "192.168.127.1");
+    private static readonly SeedNetwork Network = new("02:00:5e:00:53:01", [("192.168.127.2/24", "192.168.127.1")]);
 
     private readonly TempTree _tree = new();
 
@@ -106,6 +106,18 @@ public sealed class SeedTests : IDisposable
 
             """.ReplaceLineEndings("\n"),
             Text(Build(new CloudInit(), Instance with { Network = Network }), "network-config"));
+        Assert.EndsWith(
+            """
+                addresses: ["192.168.127.2/24", "fd77::c0a8:7f02/64"]
+                routes:
+                  - to: "0.0.0.0/0"
+                    via: "192.168.127.1"
+                  - to: "::/0"
+                    via: "fd77::c0a8:7f01"
+
+            """.ReplaceLineEndings("\n"),
+            Text(Build(new CloudInit(), Instance with { Network = Network with { Addresses = [.. Network.Addresses, ("fd77::c0a8:7f02/64", "fd77::c0a8:7f01")] } }), "network-config"),
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using Microsoft.Extensions.Time.Testing;
 using Volant.Contracts.Api;
@@ -114,6 +115,25 @@ public sealed class StoreTests : IAsyncLifetime
         await _store.DeleteResourcesAsync(vm.Id, ["process", "directory"], Cancel);
         await _store.DeleteVmAsync(vm.Id, null, Cancel);
         Assert.Empty(_store.AllVms());
+    }
+
+    [Fact]
+    public async Task An_IPv6_address_goes_with_the_lease_and_is_that_of_the_last_start()
+    {
+        var range = new AddressRange(0x0a000001, 0x0a000005, []) { IPv6Of = ipv4 => IPAddress.Parse($"fd77::{ipv4}") };
+        var vm = await _store.InsertVmAsync(New("web") with { Addresses = range, Resources = [] }, Cancel);
+        Assert.Equal(("10.0.0.1", "fd77::a00:1"), (vm.Vm.IpAddress, vm.Vm.Ipv6Address));
+
+        Assert.Equal("fd88::a00:1", (await StartAsync(range with { IPv6Of = ipv4 => IPAddress.Parse($"fd88::{ipv4}") })).Vm.Ipv6Address);
+        var without = await StartAsync(range with { IPv6Of = null });
+        Assert.Equal(("10.0.0.1", null), (without.Vm.IpAddress, without.Vm.Ipv6Address));
+
+        async Task<VmRecord> StartAsync(AddressRange addresses)
+        {
+            await _store.SetStatusAsync(vm.Id, VmStatus.Crashed, null, Cancel);
+            return await _store.BeginStartAsync(
+                vm.Id, new NewStart { Plugin = "hello", Runtime = "r", NetworkMode = NetworkModes.Bridged, MacAddress = "", CpuCores = 1, MemoryMib = 128, KernelCmdline = "", Addresses = addresses, Resources = [], Automatic = false }, Cancel);
+        }
     }
 
     [Fact]

@@ -1,9 +1,9 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Volant.Linux.IO;
 
 namespace Volant.Daemon.Hypervisors.CloudHypervisor;
 
@@ -32,7 +32,7 @@ internal sealed class CloudHypervisorApi : IDisposable
     {
         _client = new HttpClient(new SocketsHttpHandler
         {
-            ConnectCallback = (_, cancellationToken) => ConnectAsync(socket, cancellationToken),
+            ConnectCallback = (_, cancellationToken) => new(SocketStream.ConnectAsync(socket, cancellationToken)),
             MaxConnectionsPerServer = 1,
             AllowAutoRedirect = false,
             UseProxy = false,
@@ -136,21 +136,5 @@ internal sealed class CloudHypervisorApi : IDisposable
 
         text = string.Concat(text.Take(MaxErrorText).Select(c => char.IsControl(c) ? ' ' : c)).Trim();
         return text.Length == 0 ? "no reason was given." : text.EndsWith('.') ? text : text + ".";
-    }
-
-    [SuppressMessage("Reliability", "CA2000", Justification = "The stream owns the socket, and the handler the stream.")]
-    private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
     }
 }

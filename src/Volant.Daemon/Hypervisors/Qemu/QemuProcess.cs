@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using System.Text.Json;
+using Volant.Linux.IO;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Hypervisors.Qemu;
@@ -190,7 +191,7 @@ internal sealed partial class QemuProcess : VmProcess
                     continue;
                 }
 
-                var stream = connected ?? await ConnectAsync(Handle.Paths.ControlSocket, stop);
+                var stream = connected ?? await SocketStream.ConnectAsync(Handle.Paths.ControlSocket, stop);
                 connected = null;
                 await using var client = await QmpClient.OpenAsync(stream, OnEvent, _clock, CommandLimit, stop);
                 Publish(client);
@@ -254,22 +255,6 @@ internal sealed partial class QemuProcess : VmProcess
         data.ValueKind == JsonValueKind.Object && data.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String
             ? value.GetString()
             : null;
-
-    [SuppressMessage("Reliability", "CA2000", Justification = "The stream owns the socket.")]
-    private static async Task<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 
     private static TaskCompletionSource<QmpClient> NewClientSource() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
