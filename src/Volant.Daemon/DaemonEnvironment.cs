@@ -73,7 +73,7 @@ internal static class DaemonEnvironment
         var database = AbsolutePath("VOLANT_DB_PATH", Path.Combine(state, "state.db"));
         var listen = ParseListen(Get("VOLANT_API_LISTEN") ?? "127.0.0.1:7777");
         var subnet = ParseSubnet(Get("VOLANT_SUBNET") ?? "192.168.127.0/24");
-        var options = ReadGuestNetwork(Get, new DaemonOptions
+        var options = ReadConfinement(Get, ReadGuestNetwork(Get, new DaemonOptions
         {
             DatabasePath = database,
             Listen = listen,
@@ -88,9 +88,6 @@ internal static class DaemonEnvironment
             Agent = AbsolutePath("VOLANT_AGENT", Path.Combine(AppContext.BaseDirectory, "kestrel")),
             Hypervisor = ParseHypervisor(Get("VOLANT_HYPERVISOR")),
             ImageDirectories = ParseDirectories(Get("VOLANT_IMAGE_DIRS") ?? Path.Combine(Path.GetDirectoryName(database)!, "images")),
-            ControlGroup = ParseControlGroup(Get("VOLANT_CGROUP")),
-            IoMax = ParseIoMax(Get("VOLANT_IO_MAX")),
-            VmUids = ParseUids(Get("VOLANT_VM_UIDS")),
             VfioAllow = ParseDevices(Get("VOLANT_VFIO_ALLOW")),
             ApiKey = ParseKey(Get("VOLANT_API_KEY")),
             AllowCidr = ParseNetworks("VOLANT_API_ALLOW_CIDR", Get("VOLANT_API_ALLOW_CIDR")),
@@ -109,12 +106,7 @@ internal static class DaemonEnvironment
             LogFormat = ParseFormat(Get("VOLANT_LOG_FORMAT") ?? "automatic", underSystemd: Get("JOURNAL_STREAM") is not null),
             NotifySocket = Get("NOTIFY_SOCKET"),
             OpenTelemetry = variables.Where(variable => variable.Key.StartsWith("OTEL_", StringComparison.Ordinal) && variable.Value.Length > 0).ToDictionary(StringComparer.Ordinal),
-        });
-        if (options is { IoMax: not null, ControlGroup: null })
-        {
-            throw Bad("VOLANT_IO_MAX", Get("VOLANT_IO_MAX")!, "none, because hypervisors are in no control group of version 2 (VOLANT_CGROUP)");
-        }
-
+        }));
         return ParseInsecure(Get("VOLANT_INSECURE")) || options.Listen.IsLocal || options.ApiKey is not null
             ? options
             : throw Bad("VOLANT_API_LISTEN", options.Listen.ToString(), "a loopback address or unix:/path, or a VOLANT_API_KEY, or VOLANT_INSECURE=1");
@@ -148,6 +140,16 @@ internal static class DaemonEnvironment
             ServesGuests = dnsmasq != "off",
             DnsServers = ParseServers(get("VOLANT_DNS_SERVERS")),
         };
+    }
+
+    /// <summary>Adds what concerns the limits of hypervisors.</summary>
+    private static DaemonOptions ReadConfinement(Func<string, string?> get, DaemonOptions options)
+    {
+        var group = ParseControlGroup(get("VOLANT_CGROUP"));
+        var io = ParseIoMax(get("VOLANT_IO_MAX"));
+        return io is null || group is not null
+            ? options with { ControlGroup = group, IoMax = io, VmUids = ParseUids(get("VOLANT_VM_UIDS")) }
+            : throw Bad("VOLANT_IO_MAX", get("VOLANT_IO_MAX")!, "none, because hypervisors are in no control group of version 2 (VOLANT_CGROUP)");
     }
 
     private static bool ParseSwitch(string name, string? text) => text switch
@@ -335,7 +337,7 @@ internal static class DaemonEnvironment
         }
 
         var words = text.Split(',', StringSplitOptions.TrimEntries).Select(word => word.Split('=')).ToList();
-        return words.All(word => word is ["rbps" or "wbps" or "riops" or "wiops", _] && ParseAmount(word[1]) is > 0) && words.DistinctBy(word => word[0]).Count() == words.Count
+        return words.All(word => word is ["rbps" or "wbps" or "riops" or "wiops", _] && ParseAmount(word[1]) is > 0) && words.DistinctBy(word => word[0], StringComparer.Ordinal).Count() == words.Count
             ? string.Join(' ', words.Select(word => string.Create(CultureInfo.InvariantCulture, $"{word[0]}={ParseAmount(word[1])}")))
             : throw Bad("VOLANT_IO_MAX", text, "rbps, wbps, riops and wiops with a number each, K, M or G after it for powers of 1024, separated by commas; or none");
 

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
+using Volant.EndToEnd.Component;
 
 namespace Volant.EndToEnd;
 
@@ -77,7 +78,7 @@ public sealed class GuestInitTests : IAsyncLifetime
         await _daemon.CreateReadyAsync("a", "shell");
 
         // Each grandchild outlives its parent and becomes PID 1's; two seconds of the guest later none is left.
-        await RunAsync("(for i in $(busybox seq 1000); do ( : & ); done; busybox sleep 2; busybox grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | busybox wc -l > /tmp/counted; busybox mv /tmp/counted /tmp/zombies) >/dev/null 2>&1 &");
+        await RunAsync($"(for i in $(busybox seq {StandIn.Extent(250, 1000)}); do ( : & ); done; busybox sleep 2; busybox grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | busybox wc -l > /tmp/counted; busybox mv /tmp/counted /tmp/zombies) >/dev/null 2>&1 &");
         string zombies;
         var started = TimeProvider.System.GetTimestamp();
         while ((zombies = await RunAsync("busybox cat /tmp/zombies 2>/dev/null")).Length == 0)
@@ -135,7 +136,7 @@ public sealed class GuestInitTests : IAsyncLifetime
         await UntilTextAsync(log, "over");
         var text = await File.ReadAllTextAsync(log, Cancel);
         Assert.DoesNotContain("uid=", text, StringComparison.Ordinal);
-        Assert.DoesNotContain("42", text[text.LastIndexOf("agent", StringComparison.Ordinal)..], StringComparison.Ordinal);
+        Assert.DoesNotContain("42", text.Split('\n', StringSplitOptions.TrimEntries));
 
         // No process has a terminal: without one there is no shell that a person could use.
         Assert.Equal("0", (await RunAsync("busybox sed 's/.*) //' /proc/[0-9]*/stat 2>/dev/null | busybox awk '$5 != 0' | busybox wc -l")).Trim());

@@ -8,7 +8,8 @@ namespace Volant.EndToEnd;
 /// <summary>Files of every odd kind below <c>/odd</c>: a layer that holds them, and what a guest must find.</summary>
 internal sealed class OddTree
 {
-    private const int ManyFiles = 3000;
+    // More than a directory without an index has room for.
+    private static readonly int ManyFiles = Component.StandIn.Extent(700, 3000);
     private const int Depth = 200;
 
     private readonly SortedDictionary<string, string> _lines = new(StringComparer.Ordinal);
@@ -49,7 +50,7 @@ internal sealed class OddTree
         Add(new PaxTarEntry(TarEntryType.CharacterDevice, "odd/null") { Mode = Mode(0x1B6), DeviceMajor = 1, DeviceMinor = 3 }, "device 1:3");
         Add(new PaxTarEntry(TarEntryType.BlockDevice, "odd/block") { Mode = Mode(0x1B0), DeviceMajor = 259, DeviceMinor = 70_000 }, "device 103:11170");
         Add(new PaxTarEntry(TarEntryType.Fifo, "odd/pipe") { Mode = Mode(0x1A4) }, "pipe");
-        var noise = new byte[9_000_001];
+        var noise = new byte[Component.StandIn.Extent(1_500_001, 9_000_001)];
         new Random(5).NextBytes(noise);
         AddFile("odd/noise", noise, 0x1A4, 0, 0, 0, 1);
     }

@@ -64,7 +64,7 @@ internal sealed class DaemonConnection : IDisposable
 
         if (address.SocketPath is { } path)
         {
-            _handler.ConnectCallback = (_, cancellationToken) => new(SocketStream.ConnectAsync(path, cancellationToken));
+            _handler.ConnectCallback = (_, cancellationToken) => new(SocketConnector.ConnectAsync(path, cancellationToken));
         }
 
         _http = new HttpClient(_handler, disposeHandler: false) { BaseAddress = address.Base, Timeout = Timeout.InfiniteTimeSpan };

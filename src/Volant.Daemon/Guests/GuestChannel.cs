@@ -25,10 +25,10 @@ internal static class GuestChannel
             return endpoint switch
             {
                 GuestEndpoint.SerialPort port =>
-                    await SerialLinkStream.OpenAsync(await SocketStream.ConnectAsync(port.SocketPath, cancellationToken), port.Key, cancellationToken),
+                    await SerialLinkStream.OpenAsync(await SocketConnector.ConnectAsync(port.SocketPath, cancellationToken), port.Key, cancellationToken),
                 GuestEndpoint.Vsock vsock => await VsockSocket.ConnectAsync((uint)vsock.Cid, (uint)vsock.Port, cancellationToken),
                 GuestEndpoint.HybridVsock hybrid => await OpenHybridAsync(hybrid, cancellationToken),
-                GuestEndpoint.Tcp tcp => await SocketStream.ConnectAsync(
+                GuestEndpoint.Tcp tcp => await SocketConnector.ConnectAsync(
                     new Socket(tcp.Address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true },
                     new IPEndPoint(tcp.Address, tcp.Port),
                     cancellationToken),
@@ -44,7 +44,7 @@ internal static class GuestChannel
     /// <summary>Cloud Hypervisor, docs/vsock.md: <c>CONNECT port\n</c>, answered by <c>OK n\n</c>, or by the end when nobody listens.</summary>
     private static async Task<Stream> OpenHybridAsync(GuestEndpoint.HybridVsock endpoint, CancellationToken cancellationToken)
     {
-        var stream = await SocketStream.ConnectAsync(endpoint.SocketPath, cancellationToken);
+        var stream = await SocketConnector.ConnectAsync(endpoint.SocketPath, cancellationToken);
         try
         {
             await stream.WriteAsync(Encoding.ASCII.GetBytes($"CONNECT {endpoint.Port}\n"), cancellationToken);

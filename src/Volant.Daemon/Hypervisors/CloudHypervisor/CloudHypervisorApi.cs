@@ -32,7 +32,7 @@ internal sealed class CloudHypervisorApi : IDisposable
     {
         _client = new HttpClient(new SocketsHttpHandler
         {
-            ConnectCallback = (_, cancellationToken) => new(SocketStream.ConnectAsync(socket, cancellationToken)),
+            ConnectCallback = (_, cancellationToken) => new(SocketConnector.ConnectAsync(socket, cancellationToken)),
             MaxConnectionsPerServer = 1,
             AllowAutoRedirect = false,
             UseProxy = false,

@@ -191,7 +191,7 @@ internal sealed partial class QemuProcess : VmProcess
                     continue;
                 }
 
-                var stream = connected ?? await SocketStream.ConnectAsync(Handle.Paths.ControlSocket, stop);
+                var stream = connected ?? await SocketConnector.ConnectAsync(Handle.Paths.ControlSocket, stop);
                 connected = null;
                 await using var client = await QmpClient.OpenAsync(stream, OnEvent, _clock, CommandLimit, stop);
                 Publish(client);

@@ -5,7 +5,7 @@ using System.Net.Sockets;
 namespace Volant.Linux.IO;
 
 /// <summary>Connections as streams, each of which owns its socket.</summary>
-public static class SocketStream
+public static class SocketConnector
 {
     /// <summary>Connects to a Unix socket.</summary>
     /// <param name="path">Path of the socket, at most 107 bytes (unix(7)).</param>
