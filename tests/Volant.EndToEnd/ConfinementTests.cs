@@ -6,6 +6,8 @@ namespace Volant.EndToEnd;
 /// <summary>What the hypervisor of a real VM may do, looked at with its own identity (S17).</summary>
 public sealed class ConfinementTests(Workspace workspace) : IAsyncLifetime
 {
+    private const string DropIn = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_MKNOD CAP_SYS_ADMIN CAP_DAC_OVERRIDE";
+
     private readonly TestDaemon _daemon = new();
 
     public async ValueTask InitializeAsync()
@@ -81,6 +83,30 @@ public sealed class ConfinementTests(Workspace workspace) : IAsyncLifetime
         }
 
         Assert.Equal(0u, Status((await _daemon.FindAsync("one"))!.Pid!.Value).Uid);
+    }
+
+    /// <summary>The drop-in of docs/guides/install.md: root, but with no more rights than it takes to give hypervisors users of their own.</summary>
+    [Theory]
+    [InlineData(DropIn)]
+    [InlineData($"{DropIn} CAP_SYS_PTRACE")]
+    public async Task The_rights_of_the_services_drop_in_are_enough_and_without_that_to_look_at_processes_no_VM_is_lost(string rights)
+    {
+        await using var daemon = new TestDaemon(prefix: ["/usr/bin/setpriv", "--no-new-privs", $"--bounding-set=-all,{rights.Replace("CAP_", "+", StringComparison.Ordinal).Replace(' ', ',').ToLowerInvariant()}"]);
+        await daemon.StartAsync();
+        await daemon.InstallAsync(workspace.ProbeManifest);
+        var vm = await daemon.CreateReadyAsync("one");
+        await daemon.EndAsync(9);
+        await daemon.StartAsync();
+        Assert.Equal(vm.Pid, (await daemon.UntilAsync("one", each => each.Ready)).Pid);
+
+        Assert.InRange(Status(vm.Pid!.Value).Uid, 200_000u, 265_535u);
+        using (var restarted = await daemon.PostAsync("/api/v1/vms/one/restart?wait=ready"))
+        {
+            Assert.True(restarted.IsSuccessStatusCode, daemon.Logs());
+        }
+
+        Assert.Equal("hello from one", await daemon.Client.GetStringAsync("/api/v1/vms/one/agent/", TestContext.Current.CancellationToken));
+        Assert.NotEmpty(await daemon.Client.GetStringAsync("/api/v1/vms/one/logs", TestContext.Current.CancellationToken));
     }
 
     private static (uint Uid, Dictionary<string, string> All) Status(int pid)

@@ -23,7 +23,7 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
         foreach (var pid in ProcessIdentity.AllPids())
         {
             // The identity is read first and looked at again last: in between, the process id may have changed hands.
-            if (ProcessIdentity.Find(pid) is { } process && IsHypervisor(pid) && (user is null || UserOf(pid.ToString()) == user) &&
+            if (ProcessIdentity.Find(pid) is { } process && IsHypervisor(pid) is true && (user is null || UserOf(pid.ToString()) == user) &&
                 read(ProcessIdentity.CommandLine(pid)) is var (uid, socket) &&
                 socket.StartsWith(root, StringComparison.Ordinal) && process.IsAlive())
             {
@@ -35,9 +35,14 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
     }
 
     /// <summary>Whether a process runs, by its executable and its command line, the hypervisor of exactly this VM.</summary>
+    /// <remarks>
+    /// Root without CAP_SYS_PTRACE may not see what another user's process executes. Then its command line has to do: it is the process that was recorded,
+    /// and a VM declared gone would have its address and its disk given away while it runs.
+    /// </remarks>
     public bool Matches(VmHandle handle) =>
-        handle.Process.IsAlive() && IsHypervisor(handle.Process.Pid) &&
-        read(ProcessIdentity.CommandLine(handle.Process.Pid)) is { } found &&
+        handle.Process.IsAlive() && ProcessIdentity.CommandLine(handle.Process.Pid) is [var program, ..] line &&
+        (IsHypervisor(handle.Process.Pid) ?? isProgram(Path.GetFileName(program))) &&
+        read(line) is { } found &&
         found == (handle.Uid, handle.Paths.ControlSocket);
 
     /// <summary>The argument after an option; null when the option is not there.</summary>
@@ -54,7 +59,8 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
         return null;
     }
 
-    private bool IsHypervisor(int pid)
+    /// <summary>By its executable; null when this process may not know that.</summary>
+    private bool? IsHypervisor(int pid)
     {
         try
         {
@@ -62,7 +68,11 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
             return File.ResolveLinkTarget($"/proc/{pid}/exe", returnFinalTarget: false)?.Name is { } name &&
                 isProgram(name.EndsWith(Deleted, StringComparison.Ordinal) ? name[..^Deleted.Length] : name);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (UnauthorizedAccessException)
+        {
+            return null;
+        }
+        catch (IOException)
         {
             return false;
         }
