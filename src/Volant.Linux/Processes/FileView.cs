@@ -31,6 +31,7 @@ public sealed partial record FileView(string MountPoint, IReadOnlyList<FileViewE
 {
     private const int NewMounts = 0x00020000; // CLONE_NEWNS
     private const int NewIpc = 0x08000000; // CLONE_NEWIPC
+    private const uint RegularFile = 0x81A4; // S_IFREG, rw-r--r--
     private const UnixFileMode EverybodyReads = (UnixFileMode)0b111_101_101;
 
     private static bool IsArm => RuntimeInformation.ProcessArchitecture == Architecture.Arm64;
@@ -101,7 +102,8 @@ public sealed partial record FileView(string MountPoint, IReadOnlyList<FileViewE
         }
         else if (!File.Exists(place))
         {
-            using var made = File.OpenHandle(place, FileMode.CreateNew, FileAccess.Write);
+            // Never opened: a process that another thread is just starting would hold a copy of the descriptor, and a place that somebody may write to cannot become read-only.
+            LinuxError.Check(MakeNode(place, RegularFile, 0), $"Making {place}");
         }
 
         Mounts.Mount(entry.Path, place, null, MountOptions.Bind);
@@ -111,6 +113,9 @@ public sealed partial record FileView(string MountPoint, IReadOnlyList<FileViewE
 
     [LibraryImport("libc", EntryPoint = "unshare", SetLastError = true)]
     private static partial int Unshare(int flags);
+
+    [LibraryImport("libc", EntryPoint = "mknod", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MakeNode(string path, uint mode, ulong device);
 
     [LibraryImport("libc", EntryPoint = "chdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int ChangeDirectory(string path);

@@ -48,6 +48,25 @@ public sealed class FileViewTests : IDisposable
         Assert.Contains(_tree["absent"], fault.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>A process that is just being started holds copies of all descriptors: one that was open for writing would keep the view from becoming read-only.</summary>
+    [Fact]
+    public void Many_are_started_at_once()
+    {
+        RequireRoot();
+        foreach (var file in Enumerable.Range(0, 20))
+        {
+            _tree.Write($"file{file}", "x", (UnixFileMode)0b110_100_100);
+        }
+
+        string[] system = ["/bin", "/lib", "/lib64", "/usr/bin", "/usr/lib", "/usr/lib64"];
+        FileViewEntry[] entries = [new("/dev/null", FileViewAccess.Device), .. system.Where(Path.Exists).Concat(Enumerable.Range(0, 20).Select(file => _tree[$"file{file}"])).Select(path => new FileViewEntry(path, FileViewAccess.Read))];
+        Parallel.For(0, 400, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = TestContext.Current.CancellationToken }, i =>
+        {
+            var root = Directory.CreateDirectory(_tree[$"root{i}"]).FullName;
+            ProcessWait.Reap(ProcessSpawner.Spawn(new SpawnRequest { Arguments = ["/bin/true"], User = User, NoNewPrivileges = true, View = new FileView(root, entries) }));
+        });
+    }
+
     private static void RequireRoot() => Assert.SkipUnless(EffectiveUser.Id == 0 && FileView.IsPossible(), "needs root with CAP_SYS_ADMIN");
 
     /// <summary>Runs a line of shell in a view with the shell and the usual programs, and returns what it says.</summary>
