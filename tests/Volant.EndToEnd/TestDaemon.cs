@@ -7,6 +7,7 @@ using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Volant.Contracts;
 using Volant.Contracts.Api;
+using Volant.Linux.IO;
 using Volant.Linux.Processes;
 
 namespace Volant.EndToEnd;
@@ -114,21 +115,9 @@ internal sealed class TestDaemon : IAsyncDisposable
     }
 
     /// <summary>A raw connection to the API.</summary>
-    public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
-    {
-        EndPoint address = IPEndPoint.TryParse(Variables["VOLANT_API_LISTEN"], out var port) ? port : new UnixDomainSocketEndPoint(Socket);
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(address, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
+    public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken) => IPEndPoint.TryParse(Variables["VOLANT_API_LISTEN"], out var port)
+        ? await SocketConnector.ConnectAsync(new Socket(port.AddressFamily, SocketType.Stream, ProtocolType.Unspecified), port, cancellationToken)
+        : await SocketConnector.ConnectAsync(Socket, cancellationToken);
 
     public async Task InstallAsync(string manifestPath)
     {
