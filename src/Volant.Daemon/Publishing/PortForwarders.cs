@@ -54,7 +54,7 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
             }
         }
 
-        socket.Dispose();
+        Close(port, socket);
         throw Busy(port);
     }
 
@@ -67,7 +67,10 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
             _held.Remove(port, out socket);
         }
 
-        socket?.Dispose();
+        if (socket is not null)
+        {
+            Close(port, socket);
+        }
     }
 
     /// <summary>Opens a port, held or not; one that is open goes on with other guests.</summary>
@@ -175,6 +178,18 @@ internal sealed partial class PortForwarders(IPAddress address, TimeProvider clo
                     ErrorCodes.InsufficientCapacity, $"Port {port} of the host needs a privilege that volantd does not have (CAP_NET_BIND_SERVICE); choose a host_port of 1024 or more.", e),
                 _ => new VolantException(ErrorCodes.NetworkUnavailable, $"Port {port} cannot be opened on {address}: {e.Message.TrimEnd('.')}. Check VOLANT_PUBLISH_ADDRESS.", e),
             };
+        }
+    }
+
+    private static void Close(HostPort port, Socket socket)
+    {
+        if (port.Protocol == PortProtocols.Tcp)
+        {
+            TcpForwarder.Close(socket);
+        }
+        else
+        {
+            socket.Dispose();
         }
     }
 

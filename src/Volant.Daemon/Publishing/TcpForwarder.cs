@@ -63,9 +63,20 @@ internal sealed partial class TcpForwarder : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _accepting;
-        _listener.Dispose();
+        Close(_listener);
         await _sweeper.DisposeAsync();
         _stop.Dispose();
+    }
+
+    /// <summary>Closes a socket that listens, for whoever else has it too.</summary>
+    /// <remarks>
+    /// A hypervisor that is being started has every descriptor of the daemon until it becomes another program; a socket that is closed alone would
+    /// still take connections that long, and keep the port (listen(2) ends by shutdown(2) at once).
+    /// </remarks>
+    public static void Close(Socket listener)
+    {
+        listener.Shutdown(SocketShutdown.Both);
+        listener.Dispose();
     }
 
     private async Task AcceptAsync()

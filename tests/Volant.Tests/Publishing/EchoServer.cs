@@ -37,6 +37,8 @@ internal sealed class EchoServer : IAsyncDisposable
         }
 
         await _stop.CancelAsync();
+        // A child of another test that is being started may have the socket too.
+        _tcp.Shutdown(SocketShutdown.Both);
         _tcp.Dispose();
         _udp.Dispose();
         await _running;

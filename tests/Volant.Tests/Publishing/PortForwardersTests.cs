@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -136,6 +137,20 @@ public sealed class PortForwardersTests : IAsyncLifetime
         _ports.OpenPort(port, () => [.. _backends.Select(backend => backend with { Gone = CancellationToken.None })]);
         using var again = await ConnectAsync(port);
         Assert.Equal("A", await ReadAsync(again, 1));
+    }
+
+    [Fact]
+    public async Task A_port_is_closed_and_free_even_while_a_child_that_is_being_started_has_its_socket()
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(8);
+        var port = new HostPort("tcp", ((IPEndPoint)listener.LocalEndPoint!).Port);
+        using var kept = new SafeSocketHandle(Dup((int)listener.Handle), ownsHandle: true);
+        await new TcpForwarder(port, listener, new Balancer(() => _backends), _clock, NullLogger.Instance).DisposeAsync();
+
+        Assert.Equal(SocketError.ConnectionRefused, (await Assert.ThrowsAsync<SocketException>(() => ConnectAsync(port))).SocketErrorCode);
+        _ports.Hold(port);
     }
 
     [Fact]
@@ -278,6 +293,9 @@ public sealed class PortForwardersTests : IAsyncLifetime
         Guid.NewGuid(), address.ToString(), cancellationToken => SocketConnection.ConnectAsync(address, cancellationToken), _ => Task.FromResult<DatagramLink>(new SocketDatagrams(address)), gone);
 
     /// <summary>Opens a port that nobody has.</summary>
+    [DllImport("libc", EntryPoint = "dup")]
+    private static extern int Dup(int descriptor);
+
     private HostPort OpenPort(string protocol)
     {
         for (var number = 20_000; ; number++)
