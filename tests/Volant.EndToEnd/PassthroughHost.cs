@@ -27,6 +27,8 @@ internal sealed class PassthroughHost : IDisposable
         #!/bin/busybox sh
         /bin/busybox --install -s /bin
         export PATH=/bin
+        # A root that can be changed, as that of any host: the first one cannot.
+        [ -n "$ROOTED" ] || { mount --bind / /host && ROOTED=yes exec chroot /host /init; }
         mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t devtmpfs dev /dev
         for module in /modules/*.ko; do insmod $module || echo "insmod $module failed"; done
         card=$(ls /sys/bus/pci/devices/{{BusyCard}}/net)
@@ -124,7 +126,7 @@ internal sealed class PassthroughHost : IDisposable
         const int program = 0b111_101_101;
         List<(string Path, int Permissions, byte[]? Content)> members =
         [
-            .. new[] { "bin", "dev", "modules", "proc", "state", "state/images", "sys", "tmp" }.Select(directory => (directory, program, (byte[]?)null)),
+            .. new[] { "bin", "dev", "host", "modules", "proc", "state", "state/images", "sys", "tmp" }.Select(directory => (directory, program, (byte[]?)null)),
             ("init", program, System.Text.Encoding.UTF8.GetBytes(Init.ReplaceLineEndings("\n"))),
             ("bin/busybox", program, File.ReadAllBytes("/usr/bin/busybox")),
             ("kernel", program, File.ReadAllBytes(Path.Combine(kernel, "vmlinuz"))),

@@ -89,7 +89,13 @@ public sealed class VfioTests : IAsyncLifetime
         await SendAsync("/api/v1/plugins", IdlePlugin, 201, ContractsJson.Default.PluginManifest);
         var vm = await SendAsync("/api/v1/vms", $$$"""{"name": "idle", "plugin": "idle", "config": {"devices": {"pci_passthrough": ["{{{PassthroughHost.SpareCard}}}"]} } }""", 201, ContractsJson.Default.Vm);
         Assert.Equal("vfio-pci", (await InfoAsync(PassthroughHost.SpareCard)).Driver);
-        Assert.Contains($"-> {path}", await _host.RunAsync($"ls -l /proc/{vm.Pid}/fd", Cancel), StringComparison.Ordinal);
+        Assert.Matches($"-> .*{path}\n", await _host.RunAsync($"ls -l /proc/{vm.Pid}/fd", Cancel));
+
+        // Its hypervisor is a user without rights all the same, and sees this group and no other.
+        var status = await _host.RunAsync($"cat /proc/{vm.Pid}/status", Cancel);
+        Assert.Matches("Uid:\t200[0-9]{3}\t", status);
+        Assert.Contains("CapEff:\t0000000000000000", status, StringComparison.Ordinal);
+        Assert.Equal([$"{info.IommuGroup}", "vfio"], (await _host.RunAsync($"ls /proc/{vm.Pid}/root/dev/vfio", Cancel)).Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal));
         await _host.RunAsync("killall -9 volantd", Cancel);
         await _host.ReadyAsync(Cancel);
         Assert.Contains("is held by VM 'idle'", (await PostAsync("bind", spare, 409, ContractsJson.Default.Problem)).Detail, StringComparison.Ordinal);

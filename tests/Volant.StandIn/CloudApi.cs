@@ -15,6 +15,7 @@ internal sealed class CloudApi(CloudMonitor monitor)
     private const int MaxBytes = 4 * 1024 * 1024;
 
     private byte[] _buffer = new byte[64 * 1024];
+    private readonly List<int> _descriptors = [];
     private int _count;
 
     /// <summary>Reads what is there and answers it; false when the connection is over.</summary>
@@ -25,7 +26,7 @@ internal sealed class CloudApi(CloudMonitor monitor)
             Array.Resize(ref _buffer, 2 * _count);
         }
 
-        var read = LibC.Receive(socket, _buffer.AsSpan(_count));
+        var read = LibC.Receive(socket, _buffer.AsSpan(_count), _descriptors);
         if (read <= 0)
         {
             return read != 0;
@@ -47,6 +48,8 @@ internal sealed class CloudApi(CloudMonitor monitor)
 
         var (status, body) = lines[0].Contains("/vm.boot ", StringComparison.Ordinal) && monitor.Fault.Is("hang-boot") ? (0, string.Empty) : Answer(lines, _buffer.AsMemory(end + 4, length));
         _count = 0;
+        _descriptors.ForEach(descriptor => _ = LibC.Close(descriptor));
+        _descriptors.Clear();
         if (status == 0)
         {
             return true;
@@ -78,7 +81,7 @@ internal sealed class CloudApi(CloudMonitor monitor)
     private (int Status, string Body) Answer(string verb, string what, ReadOnlyMemory<byte> body)
     {
         var isQuestion = what is "vmm.ping" or "vm.info" or "vm.counters";
-        if (verb != (isQuestion ? "GET" : "PUT") || (what == "vm.create") == body.IsEmpty)
+        if (verb != (isQuestion ? "GET" : "PUT") || (what is "vm.create" or "vm.add-net") == body.IsEmpty)
         {
             throw new CloudRefusal(400, "Bad request");
         }
@@ -93,7 +96,14 @@ internal sealed class CloudApi(CloudMonitor monitor)
                 Need();
                 return (200, """{"disk0":{"read_bytes":4096,"read_ops":1},"net0":{"rx_bytes":1,"tx_bytes":2}}""");
             case "vm.create":
-                Create(body);
+                Create(Parse(body));
+                break;
+            case "vm.add-net":
+                Need("Created");
+                CloudConfig.CheckNet(Parse(body), _descriptors);
+
+                // They are the VM's now.
+                _descriptors.Clear();
                 break;
             case "vm.boot":
                 Need("Created");
@@ -132,25 +142,27 @@ internal sealed class CloudApi(CloudMonitor monitor)
         return state is null || now == state ? now : throw new CloudRefusal(500, "Error from API", $"Invalid state transition from {now}");
     }
 
-    private void Create(ReadOnlyMemory<byte> body)
+    private void Create(JsonElement vm)
     {
         if (monitor.State is not null)
         {
             throw new CloudRefusal(500, "Error from API", "The VM is already created");
         }
 
-        JsonDocument vm;
+        CloudConfig.Check(vm);
+        monitor.Create(vm);
+    }
+
+    private static JsonElement Parse(ReadOnlyMemory<byte> body)
+    {
         try
         {
-            vm = JsonDocument.Parse(body);
+            return JsonDocument.Parse(body).RootElement;
         }
         catch (JsonException e)
         {
             throw new CloudRefusal(400, "Failed to deserialize JSON", e.Message);
         }
-
-        CloudConfig.Check(vm.RootElement);
-        monitor.Create(vm.RootElement);
     }
 
     private static string? Header(string[] lines, string name) =>

@@ -11,9 +11,11 @@ internal static class CloudConfig
 {
     private static readonly string[] Members =
     [
-        "payload", "cpus", "memory", "disks", "net", "vsock", "serial", "console", "rng", "balloon", "devices", "platform", "iommu", "watchdog", "pvpanic",
+        "payload", "cpus", "memory", "disks", "vsock", "serial", "console", "rng", "balloon", "devices", "platform", "iommu", "watchdog", "pvpanic",
         "landlock_enable", "landlock_rules",
     ];
+
+    private static readonly string[] NetMembers = ["mac", "id", "num_queues", "queue_size"];
 
     /// <summary>Refuses it or not.</summary>
     /// <exception cref="CloudRefusal">It would not run.</exception>
@@ -48,15 +50,26 @@ internal static class CloudConfig
             Demand(Text(disk, "serial").Length <= 20, "The serial number is too long");
         }
 
-        foreach (var net in List(vm, "net"))
-        {
-            Demand(Number(net, "num_queues") >= 2 && Text(net, "tap").Length is > 0 and < 16 && Text(net, "mac").Split(':').Length == 6, "Invalid network device");
-        }
-
         foreach (var rule in List(vm, "landlock_rules"))
         {
             Demand(Text(rule, "access") is "r" or "w" or "rw" && Text(rule, "path").StartsWith('/'), "Invalid Landlock rule");
         }
+    }
+
+    /// <summary>Refuses a network card or not.</summary>
+    /// <param name="net">Its description.</param>
+    /// <param name="descriptors">What came with it, one for each pair of queues.</param>
+    /// <exception cref="CloudRefusal">It would not run.</exception>
+    public static void CheckNet(JsonElement net, IReadOnlyList<int> descriptors)
+    {
+        foreach (var member in net.EnumerateObject())
+        {
+            Demand(NetMembers.Contains(member.Name), $"unknown field `{member.Name}`");
+        }
+
+        Demand(Text(net, "mac").Split(':').Length == 6 && Text(net, "id").Length > 0, "Invalid network device");
+        Demand(Number(net, "num_queues") == 2 * descriptors.Count, "Number of queues to virtio_net does not match the number of FDs");
+        Demand(descriptors.All(LibC.IsTap), "Error creating TAP from FD");
     }
 
     private static IEnumerable<JsonElement> List(JsonElement vm, string name) => vm.TryGetProperty(name, out var list) ? list.EnumerateArray() : [];

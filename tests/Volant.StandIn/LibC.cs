@@ -18,6 +18,8 @@ internal static unsafe partial class LibC
     private const int NoSignal = 0x4000;
     private const int SignalTerminate = 15;
     private const int SignalSegmentation = 11;
+    private const nuint HeaderBytes = 16; // sizeof(struct cmsghdr)
+    private const int CloseOnExecOfPassed = 0x40000000;
     private const nint Default = 0;
     private const nint Ignore = 1;
 
@@ -64,6 +66,34 @@ internal static unsafe partial class LibC
             var count = Read(socket, start, (nuint)buffer.Length);
             return count < 0 && Marshal.GetLastPInvokeError() != Again ? 0 : (int)count;
         }
+    }
+
+    /// <summary>As <see cref="Receive(int, Span{byte})"/>, with the descriptors that came along (<c>SCM_RIGHTS</c>, unix(7)).</summary>
+    public static int Receive(int socket, Span<byte> buffer, List<int> descriptors)
+    {
+        fixed (byte* start = buffer)
+        {
+            var control = stackalloc nuint[8];
+            var vector = stackalloc nuint[2] { (nuint)start, (nuint)buffer.Length };
+            var message = stackalloc nuint[7] { 0, 0, (nuint)vector, 1, (nuint)control, 8 * (nuint)sizeof(nuint), 0 };
+            var count = ReceiveMessage(socket, message, CloseOnExecOfPassed);
+            if (count > 0 && message[5] > HeaderBytes)
+            {
+                for (var i = HeaderBytes; i + sizeof(int) <= control[0]; i += sizeof(int))
+                {
+                    descriptors.Add(*(int*)((byte*)control + i));
+                }
+            }
+
+            return count < 0 && Marshal.GetLastPInvokeError() != Again ? 0 : (int)count;
+        }
+    }
+
+    /// <summary>Whether a descriptor is a tap that is attached to an interface (<c>TUNGETIFF</c>).</summary>
+    public static bool IsTap(int descriptor)
+    {
+        var request = stackalloc byte[40];
+        return Control(descriptor, 0x800454d2, request) == 0;
     }
 
     /// <summary>Waits until a descriptor is readable, or the time is over.</summary>
@@ -124,6 +154,12 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    private static partial nint ReceiveMessage(int socket, nuint* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "ioctl")]
+    private static partial int Control(int descriptor, nuint request, byte* argument);
 
     [LibraryImport("libc", EntryPoint = "write")]
     private static partial nint Write(int descriptor, byte* bytes, nuint count);

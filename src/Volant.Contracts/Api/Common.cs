@@ -199,6 +199,9 @@ public static class VmEventTypes
     /// <summary>Agent or workload do not answer any more.</summary>
     public const string NotReady = "VM_NOT_READY";
 
+    /// <summary>Somebody had changed its tap, or the rules that keep its guest from posing as others; they are put right.</summary>
+    public const string NetworkRepaired = "VM_NETWORK_REPAIRED";
+
     /// <summary>A stop was asked for and is under way.</summary>
     public const string Stopping = "VM_STOPPING";
 

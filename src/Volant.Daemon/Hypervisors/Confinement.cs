@@ -8,8 +8,7 @@ namespace Volant.Daemon.Hypervisors;
 /// <summary>Starts a hypervisor as a user of its own that sees nothing but its program and the files of its VM (reliability §5.4).</summary>
 /// <remarks>
 /// Its writable files become its own; what it shares with others it may read. All of it is named by the specification, so a file that is
-/// not in there cannot be opened, whatever the guest makes of the hypervisor. Not for VMs with passed-through devices, whose files are made
-/// while it runs.
+/// not in there cannot be opened, whatever the guest makes of the hypervisor.
 /// </remarks>
 internal static class Confinement
 {
@@ -18,16 +17,17 @@ internal static class Confinement
     /// <summary>Where a distribution keeps the libraries and firmware of programs below <c>/usr</c>.</summary>
     private static readonly string[] SystemDirectories = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/qemu", "/usr/share/seabios", "/etc/ld.so.cache"];
 
+    private const string PciBus = "/sys/bus/pci/devices";
+
     private static readonly string[] Devices = ["/dev/null", "/dev/urandom", "/dev/random", "/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"];
 
     /// <summary>The start of a specification's hypervisor, confined if it has a user. Gives that user its files.</summary>
     /// <param name="request">The start.</param>
     /// <param name="spec">What is started.</param>
-    /// <param name="keepsRights">Whether it keeps the rights of this user and is confined to its files alone.</param>
     /// <exception cref="VolantException"><c>hypervisor_unavailable</c>: a shared file may not be read by others, or cannot be given away.</exception>
-    public static SpawnRequest Apply(SpawnRequest request, LaunchSpec spec, bool keepsRights)
+    public static SpawnRequest Apply(SpawnRequest request, LaunchSpec spec)
     {
-        if (spec.User is not { } user || spec.PciDevices.Count > 0)
+        if (spec.User is not { } user)
         {
             return request;
         }
@@ -36,7 +36,12 @@ internal static class Confinement
         {
             var mountPoint = Path.Combine(spec.Paths.Directory, "root");
             Directory.CreateDirectory(mountPoint);
-            return request with { User = keepsRights ? null : user, NoNewPrivileges = true, View = new FileView(mountPoint, [.. ProgramFiles(request.Arguments[0]), .. FilesOf(spec, user)]) };
+            return request with
+            {
+                User = user,
+                NoNewPrivileges = true,
+                View = new FileView(mountPoint, [.. ProgramFiles(request.Arguments[0]), .. FilesOf(spec, user), .. spec.PciDevices.SelectMany(FilesOfDevice).Distinct()]),
+            };
         }
         catch (Exception e) when (e is Win32Exception or IOException or UnauthorizedAccessException)
         {
@@ -86,6 +91,19 @@ internal static class Confinement
             {
                 yield return Read(backing.Path, spec, user);
             }
+        }
+    }
+
+    /// <summary>A passed-through device: its group's node, and what sysfs says of it (<c>Documentation/driver-api/vfio.rst</c>).</summary>
+    private static IEnumerable<FileViewEntry> FilesOfDevice(string address)
+    {
+        yield return new FileViewEntry("/dev/vfio/vfio", FileViewAccess.Device);
+        yield return new FileViewEntry(PciBus, FileViewAccess.Read);
+        var device = new DirectoryInfo(Path.Combine(PciBus, address)).ResolveLinkTarget(returnFinalTarget: true)!;
+        yield return new FileViewEntry(device.FullName, FileViewAccess.Read);
+        if (new FileInfo(Path.Combine(device.FullName, "iommu_group")).LinkTarget is { } group)
+        {
+            yield return new FileViewEntry($"/dev/vfio/{Path.GetFileName(group)}", FileViewAccess.Device);
         }
     }
 

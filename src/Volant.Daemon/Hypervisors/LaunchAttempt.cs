@@ -10,22 +10,23 @@ namespace Volant.Daemon.Hypervisors;
 internal sealed class LaunchAttempt
 {
     private const int MaxLogTail = 2048;
+    private const long Mebibyte = 1 << 20;
+
+    /// <summary>What a guest's devices keep in memory besides that of the guest: registers and tables.</summary>
+    private const long DeviceMemoryMib = 1024;
 
     private readonly LaunchSpec _spec;
-    private readonly bool _keepsRights;
     private readonly int _overheadMib;
     private readonly long _logStart;
 
     /// <summary>Checks the boot media and removes the sockets that an earlier run left.</summary>
     /// <param name="spec">What is started.</param>
     /// <param name="overheadMib">Memory in MiB that this hypervisor needs besides a tenth of the guest's.</param>
-    /// <param name="keepsRights">Whether it must run as this user, confined to its files all the same.</param>
     /// <exception cref="VolantException"><c>artifact_not_found</c> or <c>invalid_media</c>.</exception>
-    public LaunchAttempt(LaunchSpec spec, int overheadMib = 0, bool keepsRights = false)
+    public LaunchAttempt(LaunchSpec spec, int overheadMib = 0)
     {
         _spec = spec;
         _overheadMib = overheadMib;
-        _keepsRights = keepsRights;
         BootFiles.CheckKernel(spec.Kernel);
         if (spec.Initramfs is { } initramfs)
         {
@@ -48,8 +49,9 @@ internal sealed class LaunchAttempt
                 ResourceGroup.Limit(limited, _spec, _overheadMib);
             }
 
+            AllowLockedMemory();
             var request = new SpawnRequest { Arguments = arguments, WorkingDirectory = _spec.Paths.Directory, OutputFile = _spec.Paths.HypervisorLog };
-            pid = ProcessSpawner.Spawn(Confinement.Apply(request, _spec, _keepsRights));
+            pid = ProcessSpawner.Spawn(Confinement.Apply(request, _spec));
         }
         catch (Win32Exception e)
         {
@@ -67,6 +69,17 @@ internal sealed class LaunchAttempt
         // The first thread is dead, others may be about to: until they are, there is no exit status, and the zombie would stay.
         var exit = ProcessWait.Reap(pid);
         throw Failed(new HypervisorExit(exit?.ExitCode, exit?.Signal, null));
+    }
+
+    /// <summary>A device of the host reads and writes the guest's memory, so that all of it must stay where it is; a user without rights may keep little.</summary>
+    private void AllowLockedMemory()
+    {
+        if (_spec is { PciDevices.Count: > 0, User: not null } && !ProcessLimits.TryRaiseLockedMemory((_spec.MemoryMib + DeviceMemoryMib) * Mebibyte))
+        {
+            throw new VolantException(
+                ErrorCodes.HypervisorUnavailable,
+                $"VM {_spec.Uid} has devices of the host, so its {_spec.MemoryMib} MiB must stay in memory, and volantd may not allow that (RLIMIT_MEMLOCK). Set LimitMEMLOCK=infinity for its service, or run 'ulimit -l unlimited' before it.");
+        }
     }
 
     private void Contain(int pid, PidFd process)

@@ -90,7 +90,7 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
         }
     }
 
-    /// <summary>Puts the rules right, and tells which guests' elements are not as they should be: <see cref="Allow"/> repairs those.</summary>
+    /// <summary>Puts the rules right, and tells which guests were without: all when somebody had changed the rules, else those whose elements <see cref="Allow"/> repairs.</summary>
     /// <param name="guests">Ethernet and IP addresses of every guest that runs, by its tap.</param>
     /// <exception cref="VolantException"><c>network_unavailable</c>.</exception>
     public IReadOnlyList<string> Check(IReadOnlyDictionary<string, (MacAddress Mac, IReadOnlyList<IPAddress> Addresses)> guests)
@@ -104,13 +104,14 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
 
             return Explain(() =>
             {
-                if (_installed is null)
-                {
-                    Install_NeedsLock();
-                }
-                else if (ReadRules() != _installed)
+                var drifted = _installed is not null && ReadRules() != _installed;
+                if (drifted)
                 {
                     LogDrift(rules.Table);
+                }
+
+                if (drifted || _installed is null)
+                {
                     Install_NeedsLock();
                 }
 
@@ -120,7 +121,7 @@ internal sealed partial class Firewall(FirewallRules rules, ILogger logger)
                     Nftables.Run(string.Concat(strays.Select(rules.Remove)));
                 }
 
-                return guests.Keys.Where(tap => !IsAllowed_NeedsLock(tap, guests[tap].Mac, guests[tap].Addresses)).ToList();
+                return guests.Keys.Where(tap => drifted || !IsAllowed_NeedsLock(tap, guests[tap].Mac, guests[tap].Addresses)).ToList();
             });
         }
     }

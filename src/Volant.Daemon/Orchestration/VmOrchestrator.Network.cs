@@ -2,6 +2,7 @@ using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Daemon.Networking;
 using Volant.Daemon.Store;
+using Volant.Daemon.Telemetry;
 
 namespace Volant.Daemon.Orchestration;
 
@@ -56,6 +57,8 @@ internal sealed partial class VmOrchestrator
             else
             {
                 await resources.RepairNetworkAsync(vm);
+                await store.AppendEventAsync(vm.Id, VmEventTypes.NetworkRepaired, "the tap, or what its guest may send, was changed by somebody", CancellationToken.None);
+                Instruments.NetworkRepairs.Add(1);
                 LogNetworkRepaired(vm.Name);
             }
         }

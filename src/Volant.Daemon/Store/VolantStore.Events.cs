@@ -47,6 +47,20 @@ internal sealed partial class VolantStore
         return after == 0 ? events : events is [var first, ..] && first.Sequence == after ? events.Skip(1).ToList() : null;
     });
 
+    /// <summary>Appends an event that changes nothing; does nothing when the VM is gone.</summary>
+    public Task<bool> AppendEventAsync(long vmId, string type, string message, CancellationToken cancellationToken) => ChangeAsync(
+        change =>
+        {
+            if (FindVm(change.Connection, vmId) is not { } vm)
+            {
+                return false;
+            }
+
+            Append(change, vm, type, message);
+            return true;
+        },
+        cancellationToken);
+
     /// <summary>A change that may append events: they are committed with it, and handed out after that.</summary>
     private async Task<T> ChangeAsync<T>(Func<Change, T> work, CancellationToken cancellationToken)
     {

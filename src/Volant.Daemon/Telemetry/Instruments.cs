@@ -37,6 +37,9 @@ internal static class Instruments
     /// <summary>Resources without a VM that were removed, by <c>kind</c>.</summary>
     public static Counter<long> Orphans { get; } = Meter.CreateCounter<long>("volant.orphans", "{orphan}", "Processes, taps and directories without a VM that were removed.");
 
+    /// <summary>VMs whose tap or packet filter rules somebody had changed.</summary>
+    public static Counter<long> NetworkRepairs { get; } = Meter.CreateCounter<long>("volant.network.repairs", "{vm}", "VMs whose tap or packet filter rules somebody had changed, and that were put right.");
+
     /// <summary>Group commits of the store.</summary>
     public static Histogram<double> CommitDuration { get; } = Meter.CreateHistogram("volant.store.commit.duration", "s", "Time of one durable commit, which may carry many changes.", advice: Seconds);
 

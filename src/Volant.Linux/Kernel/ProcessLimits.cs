@@ -6,6 +6,7 @@ namespace Volant.Linux.Kernel;
 /// <summary>Limits and defaults of this process, which its future children inherit.</summary>
 public static unsafe partial class ProcessLimits
 {
+    private const int LockedMemory = 8; // RLIMIT_MEMLOCK, likewise
     private const int OpenFiles = 7; // RLIMIT_NOFILE on x86-64 and arm64
 
     /// <summary>Sets which permissions new files do not get, such as <c>GroupWrite | OtherWrite</c>; returns the mask before.</summary>
@@ -27,6 +28,16 @@ public static unsafe partial class ProcessLimits
         }
 
         return (long)Math.Min(limit.Soft, long.MaxValue);
+    }
+
+    /// <summary>Raises the limit of memory that is never moved or paged out to at least <paramref name="wanted"/> bytes, the hard limit too; never lowers it.</summary>
+    /// <returns>False when it is lower and may not be raised, which takes CAP_SYS_RESOURCE.</returns>
+    public static bool TryRaiseLockedMemory(long wanted)
+    {
+        ResourceLimit limit;
+        LinuxError.Check(GetLimit(LockedMemory, &limit), "getrlimit(RLIMIT_MEMLOCK)");
+        var target = new ResourceLimit { Soft = Math.Max(limit.Soft, (ulong)wanted), Hard = Math.Max(limit.Hard, (ulong)wanted) };
+        return limit.Soft >= (ulong)wanted || SetLimit(LockedMemory, &target) == 0;
     }
 
     [LibraryImport("libc", EntryPoint = "umask")]

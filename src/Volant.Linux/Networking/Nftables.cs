@@ -20,7 +20,7 @@ public sealed class NftablesException(string message) : Exception(message)
 public static unsafe partial class Nftables
 {
     private const string Library = "libnftables.so.1";
-    private const uint Stateless = 1 << 1; // NFT_CTX_OUTPUT_STATELESS
+    private const uint Stateless = 1 << 2; // NFT_CTX_OUTPUT_STATELESS
     private const uint Terse = 1 << 11; // NFT_CTX_OUTPUT_TERSE
 
     private static readonly Lock Gate = new();

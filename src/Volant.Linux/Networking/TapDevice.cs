@@ -15,8 +15,10 @@ public static partial class TapDevice
     private const ushort FlagTap = 0x0002; // IFF_TAP
     private const ushort FlagNoPacketInfo = 0x1000; // IFF_NO_PI
     private const ushort FlagVirtioHeader = 0x4000; // IFF_VNET_HDR
+    private const ushort FlagPersist = 0x0800; // IFF_PERSIST
     private const ushort FlagExclusive = 0x8000; // IFF_TUN_EXCL
     private const nuint SetInterfaceRequest = 0x400454ca; // TUNSETIFF
+    private const nuint GetInterfaceRequest = 0x800454d2; // TUNGETIFF
     private const nuint SetPersistRequest = 0x400454cb; // TUNSETPERSIST
     private const nuint SetOwnerRequest = 0x400454cc; // TUNSETOWNER
     private const nuint SetGroupRequest = 0x400454ce; // TUNSETGROUP
@@ -54,6 +56,29 @@ public static partial class TapDevice
 
         LinuxError.Check(SetNumber(tun, SetPersistRequest, 1), $"Making tap '{name}' persistent");
         return true;
+    }
+
+    /// <summary>Opens a persistent tap, for the one process that is to have it; takes CAP_NET_ADMIN, or to be its owner.</summary>
+    /// <exception cref="Win32Exception">ENODEV: there is none of that name; EBUSY: a process has it open; EPERM.</exception>
+    public static SafeFileHandle Open(string name)
+    {
+        InterfaceName.Require(name);
+        var tun = new SafeFileHandle(LinuxError.Check(Open(Tun, OpenReadWrite | OpenCloseOnExec), $"Opening {Tun}"), ownsHandle: true);
+        try
+        {
+            var request = new InterfaceRequest { Flags = FlagTap | FlagNoPacketInfo | FlagVirtioHeader };
+            Encoding.ASCII.GetBytes(name, request.Name);
+            LinuxError.Check(SetInterface(tun, SetInterfaceRequest, ref request), $"Opening tap '{name}'");
+            LinuxError.Check(SetInterface(tun, GetInterfaceRequest, ref request), $"Reading tap '{name}'");
+
+            // The kernel makes one where there is none; that one goes with this descriptor.
+            return (request.Flags & FlagPersist) != 0 ? tun : throw LinuxError.Of(Errno.NoDevice, $"Opening tap '{name}'");
+        }
+        catch
+        {
+            tun.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Deletes the tap, even one in use; false when there is none. Takes about 20 ms in the kernel.</summary>

@@ -6,6 +6,7 @@ using Volant.Contracts.Api;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Hypervisors.CloudHypervisor;
 using Volant.Linux.Kernel;
+using Volant.Linux.Processes;
 
 namespace Volant.EndToEnd.Component;
 
@@ -154,6 +155,34 @@ public sealed class CloudHypervisorTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_VM_with_a_network_gets_its_tap_open_and_is_a_user_without_rights_all_the_same()
+    {
+        Assert.SkipUnless(EffectiveUser.Id == 0 && FileView.IsPossible(), "only root with CAP_SYS_ADMIN can run hypervisors as other users");
+        var space = $"vt-{Guid.NewGuid().ToString("N")[..8]}";
+        var added = await Command.RunAsync(["ip", "netns", "add", space]);
+        Assert.SkipUnless(added.ExitCode == 0, $"this machine refuses network namespaces: {added.Error}");
+        try
+        {
+            await using var daemon = await StandIn.StartAsync(["ip", "netns", "exec", space], ("VOLANT_HYPERVISOR", Program));
+            for (var run = 0; run < 2; run++)
+            {
+                var vm = run == 0
+                    ? (await daemon.CreateAsync("web", config: """{"network": {"mode": "bridged"}}""", query: "?wait=ready")).As(201, ContractsJson.Default.Vm)
+                    : (await daemon.CallAsync(HttpMethod.Post, "/api/v1/vms/web/restart?wait=ready")).As(200, ContractsJson.Default.Vm);
+                var process = $"/proc/{vm.Pid}";
+                var taps = Directory.GetFiles($"{process}/fdinfo").SelectMany(File.ReadLines).Where(line => line.StartsWith("iff:", StringComparison.Ordinal));
+                Assert.StartsWith("iff:\tv", Assert.Single(taps), StringComparison.Ordinal);
+                Assert.Matches("(?m)^Uid:\t200[0-9]{3}\t", await File.ReadAllTextAsync($"{process}/status", Cancel));
+                Assert.Matches("(?m)^CapEff:\t0+$", await File.ReadAllTextAsync($"{process}/status", Cancel));
+            }
+        }
+        finally
+        {
+            await Command.RunAsync(["ip", "netns", "delete", space]);
+        }
+    }
+
+    [Fact]
     public async Task A_VM_is_paused_resumed_and_counted_and_a_command_at_the_wrong_time_is_refused_with_its_reason()
     {
         var launcher = new CloudHypervisorLauncher(Program, TimeProvider.System, NullLogger<CloudHypervisorLauncher>.Instance);
@@ -170,7 +199,6 @@ public sealed class CloudHypervisorTests : IAsyncLifetime
             Kernel = Path.Combine(Workspace.Kernel, "bzImage"),
             KernelArguments = "console=ttyS0",
             VsockCid = 3,
-            Nic = new NicSpec("vnone", "02:00:00:00:00:01"),
             Disks = [new DiskSpec(disk, DiskSpec.Raw, ReadOnly: false, "data")],
             Paths = paths,
         };

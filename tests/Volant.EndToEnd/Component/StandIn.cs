@@ -26,7 +26,10 @@ internal static class StandIn
     public static void Report(string text) => TestContext.Current.TestOutputHelper?.WriteLine(text);
 
     /// <summary>Starts a daemon with the plugin; it has no rate limit unless the variables say otherwise.</summary>
-    public static async Task<TestDaemon> StartAsync(params (string Name, string Value)[] variables)
+    public static Task<TestDaemon> StartAsync(params (string Name, string Value)[] variables) => StartAsync([], variables);
+
+    /// <summary>The same, behind a command that becomes the daemon, such as <c>ip netns exec NAME</c>.</summary>
+    public static async Task<TestDaemon> StartAsync(IReadOnlyList<string> prefix, params (string Name, string Value)[] variables)
     {
         Assert.True(File.Exists(Program), $"{Program} is missing: dotnet publish tests/Volant.StandIn -c Release -r linux-x64");
         var environment = new Dictionary<string, string>(StringComparer.Ordinal) { ["VOLANT_HYPERVISOR"] = Program, ["VOLANT_RATE_LIMIT"] = "0" };
@@ -35,7 +38,7 @@ internal static class StandIn
             environment[name] = value;
         }
 
-        var daemon = new TestDaemon(environment);
+        var daemon = new TestDaemon(environment, prefix);
         if (environment.TryGetValue("VOLANT_API_KEY", out var key))
         {
             daemon.Client.DefaultRequestHeaders.Add("X-Volant-API-Key", key);

@@ -42,7 +42,6 @@ public sealed class CloudHypervisorConfigTests
             { "path": "/d/data.img", "readonly": false, "image_type": "Raw", "backing_files": false, "id": "disk1", "serial": "data" },
             { "path": "/c/seed.img", "readonly": true, "image_type": "Raw", "backing_files": false, "id": "disk2", "serial": "seed" }
           ],
-          "net": [ { "tap": "vabc", "mac": "02:00:00:00:00:01", "id": "net0", "num_queues": 2, "queue_size": 256 } ],
           "vsock": { "cid": 77, "socket": "/run/volant/vms/vaaaa/agent.sock", "id": "vsock0" },
           "serial": { "mode": "Socket", "socket": "/run/volant/vms/vaaaa/uart.sock" },
           "console": { "mode": "Off" },
@@ -62,12 +61,15 @@ public sealed class CloudHypervisorConfigTests
             { "path": "/d/root, \"1\".qcow2", "access": "rw" },
             { "path": "/c/base", "access": "r" },
             { "path": "/d/data.img", "access": "rw" },
-            { "path": "/c/seed.img", "access": "r" },
-            { "path": "/dev/net/tun", "access": "rw" }
+            { "path": "/c/seed.img", "access": "r" }
           ]
         }
         """),
         Pretty(Json(VmConfigBuilder.Build(Full, Host))));
+
+    [Fact]
+    public void A_card_comes_after_that_and_names_no_tap() => Assert.Equal(
+        Pretty("""{ "mac": "02:00:00:00:00:01", "id": "net0", "num_queues": 2, "queue_size": 256 }"""), Pretty(Json(VmConfigBuilder.Net(Full.Nic!))));
 
     [Fact]
     public void Devices_of_the_host_are_named_by_their_directory_and_confine_nothing()
@@ -91,7 +93,9 @@ public sealed class CloudHypervisorConfigTests
     {
         var description = Repository.PathOf("../shared/reference/cloud-hypervisor.yaml");
         Assert.SkipUnless(File.Exists(description), "Cloud Hypervisor's API description (vmm/src/api/openapi/cloud-hypervisor.yaml) is not at ../shared/reference/cloud-hypervisor.yaml");
-        var schema = await ReadAsync(await File.ReadAllTextAsync(description, TestContext.Current.CancellationToken));
+        var yaml = await File.ReadAllTextAsync(description, TestContext.Current.CancellationToken);
+        var schema = await ReadAsync(yaml, "VmConfig");
+        Assert.Empty((await ReadAsync(yaml, "NetConfig")).Validate(Json(VmConfigBuilder.Net(Full.Nic!))));
 
         foreach (var spec in new[] { Full, Specs.Plain, Full with { PciDevices = ["0000:01:00.0"] } })
         {
@@ -179,10 +183,12 @@ public sealed class CloudHypervisorConfigTests
 
     private static string Json(VmConfigBody body) => JsonSerializer.Serialize(body, CloudHypervisorJson.Default.VmConfigBody);
 
+    private static string Json(NetBody body) => JsonSerializer.Serialize(body, CloudHypervisorJson.Default.NetBody);
+
     private static string Pretty(string json) => JsonNode.Parse(json)!.ToJsonString(new JsonSerializerOptions { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
-    /// <summary>The schema of a VM's configuration out of the description; objects with named members may have no others.</summary>
-    private static async Task<JsonSchema> ReadAsync(string yaml)
+    /// <summary>The schema of a body out of the description; objects with named members may have no others.</summary>
+    private static async Task<JsonSchema> ReadAsync(string yaml, string name)
     {
         var document = new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize(new StringReader(yaml));
         var json = JsonNode.Parse(new SerializerBuilder().JsonCompatible().Build().Serialize(document))!;
@@ -195,7 +201,7 @@ public sealed class CloudHypervisorConfigTests
             }
         }
 
-        var root = new JsonObject { ["allOf"] = new JsonArray(new JsonObject { ["$ref"] = "#/definitions/VmConfig" }), ["definitions"] = schemas.DeepClone() };
+        var root = new JsonObject { ["allOf"] = new JsonArray(new JsonObject { ["$ref"] = $"#/definitions/{name}" }), ["definitions"] = schemas.DeepClone() };
         return await JsonSchema.FromJsonAsync(root.ToJsonString().Replace("#/components/schemas/", "#/definitions/", StringComparison.Ordinal), TestContext.Current.CancellationToken);
     }
 }

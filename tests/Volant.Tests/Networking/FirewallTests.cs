@@ -46,7 +46,9 @@ public sealed class FirewallTests
         var rules = Nftables.ListRules("bridge", Table) + Nftables.ListRules("inet", Table);
         Nftables.Run(string.Format(System.Globalization.CultureInfo.InvariantCulture, change, Table, Tap, MacAddress.FromUid(One)));
 
-        foreach (var fault in bench.Network.Check(Both))
+        var faults = bench.Network.Check(Both);
+        Assert.NotEmpty(faults);
+        foreach (var fault in faults)
         {
             Assert.False(fault.IsLost);
             bench.Network.Attach(Both.Single(guest => guest.Uid == fault.Uid));

@@ -41,6 +41,7 @@ public sealed class NetworkCheckTests : IAsyncLifetime
 
         await UntilAsync(() => _host.Network.Allowed.ContainsKey(vm.Uid));
         Assert.Null(_host.Owners.FindRun("web")!.NetworkFault);
+        await UntilAsync(() => _host.Store.ListEvents(0, long.MaxValue, 100)!.Any(each => each.Event is { Type: VmEventTypes.NetworkRepaired, Name: "web", Status: VmStatus.Running }));
     }
 
     [Fact]

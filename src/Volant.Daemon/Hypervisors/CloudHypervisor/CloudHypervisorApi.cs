@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Volant.Linux.IO;
@@ -23,27 +24,15 @@ internal sealed class CloudHypervisorApi : IDisposable
     private static readonly Uri Root = new("http://localhost/api/v1/");
     private static readonly MediaTypeHeaderValue Json = new("application/json");
 
+    private readonly string _socket;
     private readonly HttpClient _client;
 
     /// <summary>Connects with the first request.</summary>
     /// <param name="socket">Its socket.</param>
-    [SuppressMessage("Reliability", "CA2000", Justification = "The client owns the handler.")]
     public CloudHypervisorApi(string socket)
     {
-        _client = new HttpClient(new SocketsHttpHandler
-        {
-            ConnectCallback = (_, cancellationToken) => new(SocketConnector.ConnectAsync(socket, cancellationToken)),
-            MaxConnectionsPerServer = 1,
-            AllowAutoRedirect = false,
-            UseProxy = false,
-            UseCookies = false,
-            ActivityHeadersPropagator = null,
-        })
-        {
-            BaseAddress = Root,
-            Timeout = Timeout.InfiniteTimeSpan,
-            MaxResponseContentBufferSize = MaxAnswerBytes,
-        };
+        _socket = socket;
+        _client = NewClient(descriptor: null);
     }
 
     /// <summary>Version of the process behind the socket.</summary>
@@ -61,12 +50,18 @@ internal sealed class CloudHypervisorApi : IDisposable
 
     /// <summary>Describes the VM; nothing runs yet, but its sockets exist.</summary>
     /// <exception cref="CloudHypervisorException">It refuses, or does not answer.</exception>
-    public async Task CreateAsync(VmConfigBody vm, CancellationToken cancellationToken)
+    public Task CreateAsync(VmConfigBody vm, CancellationToken cancellationToken) =>
+        TellAsync(_client, "vm.create", vm, CloudHypervisorJson.Default.VmConfigBody, cancellationToken);
+
+    /// <summary>Gives a VM that does not run yet a network card.</summary>
+    /// <param name="nic">The card.</param>
+    /// <param name="tap">Its tap, open; goes with the request (<c>SCM_RIGHTS</c>), and may be closed afterwards.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="CloudHypervisorException">It refuses, or does not answer.</exception>
+    public async Task AddNetAsync(NetBody nic, SafeHandle tap, CancellationToken cancellationToken)
     {
-        // No charset behind the media type: the server knows the bare one only.
-        using var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(vm, CloudHypervisorJson.Default.VmConfigBody));
-        content.Headers.ContentType = Json;
-        await SendAsync("vm.create", HttpMethod.Put, content, cancellationToken);
+        using var client = NewClient(tap);
+        await TellAsync(client, "vm.add-net", nic, CloudHypervisorJson.Default.NetBody, cancellationToken);
     }
 
     /// <summary>Starts the VM.</summary>
@@ -88,12 +83,37 @@ internal sealed class CloudHypervisorApi : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _client.Dispose();
 
-    private Task<byte[]> ActAsync(string action, CancellationToken cancellationToken) => SendAsync(action, HttpMethod.Put, content: null, cancellationToken);
+    /// <summary>A client of one connection; with a descriptor, that goes in front of the first request.</summary>
+    [SuppressMessage("Reliability", "CA2000", Justification = "The client owns the handler.")]
+    private HttpClient NewClient(SafeHandle? descriptor) => new(new SocketsHttpHandler
+    {
+        ConnectCallback = (_, cancellationToken) => new(SocketConnector.ConnectAsync(_socket, cancellationToken, descriptor)),
+        MaxConnectionsPerServer = 1,
+        AllowAutoRedirect = false,
+        UseProxy = false,
+        UseCookies = false,
+        ActivityHeadersPropagator = null,
+    })
+    {
+        BaseAddress = Root,
+        Timeout = Timeout.InfiniteTimeSpan,
+        MaxResponseContentBufferSize = MaxAnswerBytes,
+    };
+
+    private Task<byte[]> ActAsync(string action, CancellationToken cancellationToken) => SendAsync(_client, action, HttpMethod.Put, content: null, cancellationToken);
+
+    private static async Task TellAsync<T>(HttpClient client, string what, T body, JsonTypeInfo<T> type, CancellationToken cancellationToken)
+    {
+        // No charset behind the media type: the server knows the bare one only.
+        using var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(body, type));
+        content.Headers.ContentType = Json;
+        await SendAsync(client, what, HttpMethod.Put, content, cancellationToken);
+    }
 
     private async Task<T> GetAsync<T>(string what, JsonTypeInfo<T> type, CancellationToken cancellationToken)
         where T : class
     {
-        var body = await SendAsync(what, HttpMethod.Get, content: null, cancellationToken);
+        var body = await SendAsync(_client, what, HttpMethod.Get, content: null, cancellationToken);
         try
         {
             return JsonSerializer.Deserialize(body, type) ?? throw new CloudHypervisorException($"Cloud Hypervisor answered {what} with nothing.");
@@ -104,12 +124,12 @@ internal sealed class CloudHypervisorApi : IDisposable
         }
     }
 
-    private async Task<byte[]> SendAsync(string what, HttpMethod method, HttpContent? content, CancellationToken cancellationToken)
+    private static async Task<byte[]> SendAsync(HttpClient client, string what, HttpMethod method, HttpContent? content, CancellationToken cancellationToken)
     {
         try
         {
             using var request = new HttpRequestMessage(method, what) { Content = content };
-            using var response = await _client.SendAsync(request, cancellationToken);
+            using var response = await client.SendAsync(request, cancellationToken);
             var body = await response.Content.ReadAsByteArrayAsync(cancellationToken);
             return response.StatusCode is HttpStatusCode.OK or HttpStatusCode.NoContent
                 ? body

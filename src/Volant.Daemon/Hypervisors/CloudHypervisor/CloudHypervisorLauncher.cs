@@ -31,9 +31,7 @@ internal sealed partial class CloudHypervisorLauncher(string? program, TimeProvi
         cancellationToken.ThrowIfCancellationRequested();
         var body = VmConfigBuilder.Build(spec, _host.Value);
         var arguments = CloudHypervisorArguments.Build(spec.Paths, _host.Value);
-
-        // It sets a tap up by itself, even one that is up: that takes CAP_NET_ADMIN.
-        var attempt = new LaunchAttempt(spec, keepsRights: spec.Nic is not null);
+        var attempt = new LaunchAttempt(spec);
         File.Delete(spec.Paths.EventLog);
         var (handle, descriptor) = attempt.Spawn(arguments);
         var process = new CloudHypervisorProcess(handle, descriptor, clock, logger);
@@ -41,7 +39,7 @@ internal sealed partial class CloudHypervisorLauncher(string? program, TimeProvi
         {
             await started(handle);
             await process.WaitForControlAsync(AnswerLimit, cancellationToken);
-            await process.BootAsync(body, AnswerLimit, cancellationToken);
+            await process.BootAsync(body, spec.Nic, AnswerLimit, cancellationToken);
             LogLaunched(spec.Uid, handle.Process.Pid);
             return process;
         }

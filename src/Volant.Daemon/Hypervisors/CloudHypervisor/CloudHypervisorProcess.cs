@@ -1,5 +1,9 @@
+using System.ComponentModel;
 using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
+using Microsoft.Win32.SafeHandles;
+using Volant.Linux;
+using Volant.Linux.Networking;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Hypervisors.CloudHypervisor;
@@ -18,6 +22,8 @@ internal sealed partial class CloudHypervisorProcess : VmProcess
     private const string HostSignal = "host-signal";
 
     private static readonly TimeSpan CommandLimit = TimeSpan.FromSeconds(5);
+    private const int TapPatience = 50;
+    private static readonly TimeSpan TapPause = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(500);
 
     private readonly HypervisorProcess _process;
@@ -106,11 +112,18 @@ internal sealed partial class CloudHypervisorProcess : VmProcess
     }
 
     /// <summary>Describes the VM, begins to record its console, and starts it.</summary>
+    /// <remarks>The tap is handed over open: by its name, the hypervisor would set it up anew, which takes CAP_NET_ADMIN even for one that is up.</remarks>
     /// <exception cref="CloudHypervisorException">The hypervisor refuses, with its own words.</exception>
     /// <exception cref="TimeoutException">It does not answer in time.</exception>
-    public async Task BootAsync(VmConfigBody vm, TimeSpan limit, CancellationToken cancellationToken)
+    public async Task BootAsync(VmConfigBody vm, NicSpec? nic, TimeSpan limit, CancellationToken cancellationToken)
     {
         await _api.CreateAsync(vm, cancellationToken).WaitAsync(limit, _clock, cancellationToken);
+        if (nic is not null)
+        {
+            using var tap = await OpenTapAsync(nic.Tap, cancellationToken);
+            await _api.AddNetAsync(VmConfigBuilder.Net(nic), tap, cancellationToken).WaitAsync(limit, _clock, cancellationToken);
+        }
+
         await StartRecorder().Connected.WaitAsync(limit, _clock, cancellationToken);
         await _api.BootAsync(cancellationToken).WaitAsync(limit, _clock, cancellationToken);
     }
@@ -155,6 +168,26 @@ internal sealed partial class CloudHypervisorProcess : VmProcess
         await _watching;
         await StopRecordingAsync();
         _api.Dispose();
+    }
+
+    /// <summary>Opens the tap; a process that is just being started has what an earlier run had, for a moment.</summary>
+    private async Task<SafeFileHandle> OpenTapAsync(string name, CancellationToken cancellationToken)
+    {
+        for (var patience = TapPatience; ; patience--)
+        {
+            try
+            {
+                return TapDevice.Open(name);
+            }
+            catch (Win32Exception e) when (e.NativeErrorCode == Errno.Busy && patience > 0)
+            {
+                await Task.Delay(TapPause, _clock, cancellationToken);
+            }
+            catch (Win32Exception e)
+            {
+                throw new CloudHypervisorException($"Its tap '{name}' cannot be opened: {e.Message}.", e);
+            }
+        }
     }
 
     private async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> ask, CancellationToken cancellationToken)

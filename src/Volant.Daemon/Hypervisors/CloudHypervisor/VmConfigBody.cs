@@ -11,7 +11,6 @@ internal sealed record VmConfigBody(
     CpusBody Cpus,
     MemoryBody Memory,
     IReadOnlyList<DiskBody>? Disks,
-    IReadOnlyList<NetBody>? Net,
     VsockBody? Vsock,
     SerialBody Serial,
     ConsoleBody Console,
@@ -43,8 +42,8 @@ internal sealed record MemoryBody(long Size, bool Mergeable, bool Shared, bool H
 /// <param name="Serial">Serial number that the guest sees.</param>
 internal sealed record DiskBody(string Path, bool Readonly, string ImageType, bool BackingFiles, string Id, string Serial);
 
-/// <summary><c>NetConfig</c> of a tap that exists.</summary>
-internal sealed record NetBody(string Tap, string Mac, string Id, int NumQueues, int QueueSize);
+/// <summary>Body of <c>vm.add-net</c>: <c>NetConfig</c> of a tap whose descriptor comes with the request; numbers of descriptors in a body are ignored.</summary>
+internal sealed record NetBody(string Mac, string Id, int NumQueues, int QueueSize);
 
 /// <summary><c>VsockConfig</c>: both are needed.</summary>
 internal sealed record VsockBody(long Cid, string Socket, string Id);
@@ -82,6 +81,7 @@ internal sealed record InfoAnswer(string? State);
 /// <summary>JSON of the bodies and answers.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(VmConfigBody))]
+[JsonSerializable(typeof(NetBody))]
 [JsonSerializable(typeof(PingAnswer))]
 [JsonSerializable(typeof(InfoAnswer))]
 [JsonSerializable(typeof(string[]))]

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Volant.Daemon.Hypervisors.CloudHypervisor;
 
-/// <summary>Turns a launch specification into the body of <c>vm.create</c>; pure.</summary>
+/// <summary>Turns a launch specification into the bodies of <c>vm.create</c> and <c>vm.add-net</c>; pure.</summary>
 internal static class VmConfigBuilder
 {
     private const long Mebibyte = 1 << 20;
@@ -26,7 +26,6 @@ internal static class VmConfigBuilder
             new CpusBody(spec.CpuCores, spec.CpuCores),
             new MemoryBody(spec.MemoryMib * Mebibyte, Mergeable: false, Shared: false, Hugepages: false, Prefault: false, Thp: true),
             spec.Disks.Count > 0 ? [.. spec.Disks.Select(Disk)] : null,
-            spec.Nic is { } nic ? [new NetBody(nic.Tap, nic.Mac, "net0", NumQueues: 2, QueueSize: 256)] : null,
             spec.VsockCid is { } cid ? new VsockBody(cid, spec.Paths.AgentSocket, "vsock0") : null,
             new SerialBody("Socket", spec.Paths.HypervisorSerialSocket),
             new ConsoleBody("Off"),
@@ -40,6 +39,9 @@ internal static class VmConfigBuilder
             LandlockEnable: confined,
             confined ? [.. Rules(spec)] : null);
     }
+
+    /// <summary>The network card: one pair of queues, as the tap has.</summary>
+    public static NetBody Net(NicSpec nic) => new(nic.Mac, "net0", NumQueues: 2, QueueSize: 256);
 
     /// <summary>The kernel arguments: this machine needs none of its own.</summary>
     /// <exception cref="VolantException"><c>unsupported</c>: longer than kernels read; <c>invalid_request</c>: a control character or an open quote.</exception>
@@ -70,11 +72,6 @@ internal static class VmConfigBuilder
             {
                 yield return new LandlockBody(backing.Path, "r");
             }
-        }
-
-        if (spec.Nic is not null)
-        {
-            yield return new LandlockBody("/dev/net/tun", "rw");
         }
     }
 }
