@@ -29,7 +29,7 @@ internal sealed record BootPlan
     public IpArgument? Network { get; private init; }
 
     /// <summary>IPv6 address, length of its prefix and gateway; null for none.</summary>
-    public (IPAddress Address, int PrefixLength, IPAddress Gateway)? NetworkV6 { get; private init; }
+    public Ip6Argument? NetworkV6 { get; private init; }
 
     /// <summary>Name servers from the last fields of <c>ip=</c>.</summary>
     public IReadOnlyList<IPAddress> NameServers { get; private init; } = [];
@@ -80,25 +80,20 @@ internal sealed record BootPlan
         return argument;
     }
 
-    private static (IPAddress Address, int PrefixLength, IPAddress Gateway)? ReadNetworkV6(string? text, List<string> problems)
+    private static Ip6Argument? ReadNetworkV6(string? text, List<string> problems)
     {
         if (text is null)
         {
             return null;
         }
 
-        var words = text.Split('/', ',');
-        if (words.Length == 3 && IsV6(words[0], out var address) && IsV6(words[2], out var gateway)
-            && int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length is > 0 and <= 128)
+        if (Ip6Argument.TryParse(text, out var argument))
         {
-            return (address, length, gateway);
+            return argument;
         }
 
         problems.Add($"The boot argument '{BootKeys.Ip6}={text}' is not an IPv6 configuration; there is no IPv6 address.");
         return null;
-
-        static bool IsV6(string word, out IPAddress address) =>
-            IPAddress.TryParse(word, out address!) && address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6;
     }
 
     private static string ReadHostname(string? name, List<string> problems)

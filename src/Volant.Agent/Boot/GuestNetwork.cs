@@ -29,23 +29,31 @@ internal sealed class GuestNetwork(TimeProvider clock)
 
     /// <summary>Configures the guest's Ethernet interface and waits for it to appear if need be.</summary>
     /// <returns>What went wrong; null for nothing.</returns>
-    public async Task<string?> ApplyAsync(IpArgument argument, CancellationToken cancellationToken)
+    public Task<string?> ApplyAsync(IpArgument argument, CancellationToken cancellationToken) =>
+        ApplyAsync(argument.Device, argument.Address, argument.PrefixLength, argument.Gateway, $"ip={argument}", cancellationToken);
+
+    /// <summary>Gives the guest's Ethernet interface an IPv6 address as well.</summary>
+    /// <returns>What went wrong; null for nothing.</returns>
+    public Task<string?> ApplyAsync(Ip6Argument argument, CancellationToken cancellationToken) =>
+        ApplyAsync(device: null, argument.Address, argument.PrefixLength, argument.Gateway, $"{BootKeys.Ip6}={argument}", cancellationToken);
+
+    private async Task<string?> ApplyAsync(string? device, IPAddress? address, int prefixLength, IPAddress? gateway, string argument, CancellationToken cancellationToken)
     {
         try
         {
             using var netlink = Netlink.Open();
-            if (await FindAsync(netlink, argument.Device, cancellationToken) is not { } link)
+            if (await FindAsync(netlink, device, cancellationToken) is not { } link)
             {
-                return $"The boot arguments ask for the address {argument.Address}, but the guest has no Ethernet interface.";
+                return $"The boot arguments ask for the address {address}, but the guest has no Ethernet interface.";
             }
 
             netlink.SetUp(link.Index);
-            if (argument.Address is { } address)
+            if (address is not null)
             {
-                netlink.ReplaceAddress(link.Index, address, argument.PrefixLength);
+                netlink.ReplaceAddress(link.Index, address, prefixLength);
             }
 
-            if (argument.Gateway is { } gateway && !gateway.Equals(IPAddress.Any))
+            if (gateway is not null && !gateway.Equals(IPAddress.Any))
             {
                 netlink.ReplaceDefaultRoute(gateway, link.Index);
             }
@@ -54,30 +62,7 @@ internal sealed class GuestNetwork(TimeProvider clock)
         }
         catch (Exception e) when (e is Win32Exception or IOException)
         {
-            return $"The network could not be configured from 'ip={argument}': {e.Message}.";
-        }
-    }
-
-    /// <summary>Gives the guest's Ethernet interface an IPv6 address as well.</summary>
-    /// <returns>What went wrong; null for nothing.</returns>
-    public async Task<string?> ApplyAsync((IPAddress Address, int PrefixLength, IPAddress Gateway) ipv6, CancellationToken cancellationToken)
-    {
-        try
-        {
-            using var netlink = Netlink.Open();
-            if (await FindAsync(netlink, name: null, cancellationToken) is not { } link)
-            {
-                return $"The boot arguments ask for the address {ipv6.Address}, but the guest has no Ethernet interface.";
-            }
-
-            netlink.SetUp(link.Index);
-            netlink.ReplaceAddress(link.Index, ipv6.Address, ipv6.PrefixLength);
-            netlink.ReplaceDefaultRoute(ipv6.Gateway, link.Index);
-            return null;
-        }
-        catch (Exception e) when (e is Win32Exception or IOException)
-        {
-            return $"The address {ipv6.Address} could not be configured: {e.Message}.";
+            return $"The network could not be configured from '{argument}': {e.Message}.";
         }
     }
 

@@ -120,7 +120,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
 
         if (vm.Vm.Ipv6Address is { } ipv6 && subnet.IPv6 is { } prefix)
         {
-            line.Add(BootKeys.Ip6, $"{ipv6}/{UniqueLocalPrefix.Length},{prefix.AddressOf(options.HostIp)}");
+            line.Add(BootKeys.Ip6, new Ip6Argument(IPAddress.Parse(ipv6), UniqueLocalPrefix.Length, prefix.AddressOf(options.HostIp)).ToString());
         }
 
         if (plan.Api is { Port: { } port })

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
@@ -12,6 +13,7 @@ internal sealed unsafe partial class DescriptorStream(Socket socket, SafeHandle 
     private const int Rights = 1; // SCM_RIGHTS
     private const int NoSignal = 0x4000; // MSG_NOSIGNAL
 
+    [SuppressMessage("Usage", "CA2213", Justification = "It stays the caller's.")]
     private SafeHandle? _descriptor = descriptor;
 
     /// <inheritdoc/>

@@ -55,7 +55,7 @@ public sealed class BootTests
 
     [Fact]
     public void An_IPv6_address_stands_beside_any_other_network() =>
-        Assert.Equal((IPAddress.Parse("fd77::2"), 64, IPAddress.Parse("fd77::1")), BootPlan.Read("ip=dhcp volant.ip6=fd77::2/64,fd77::1").NetworkV6);
+        Assert.Equal(new Ip6Argument(IPAddress.Parse("fd77::2"), 64, IPAddress.Parse("fd77::1")), BootPlan.Read("ip=dhcp volant.ip6=fd77::2/64,fd77::1").NetworkV6);
 
     [Fact]
     public void A_tcp_listener_only_exists_when_it_is_asked_for() =>

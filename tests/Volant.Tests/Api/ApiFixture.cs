@@ -16,6 +16,7 @@ using Volant.Daemon.Artifacts;
 using Volant.Daemon.Devices;
 using Volant.Daemon.Hypervisors;
 using Volant.Daemon.Networking;
+using Volant.Linux.IO;
 using Volant.Tests.Devices;
 using Volant.Tests.Guests;
 using Volant.Tests.Orchestration;
@@ -151,17 +152,7 @@ internal sealed class ApiFixture : IAsyncDisposable
     public async ValueTask<Stream> ConnectAsync(CancellationToken cancellationToken)
     {
         EndPoint target = Options.Listen.EndPoint is null ? new UnixDomainSocketEndPoint(Socket) : new IPEndPoint(IPAddress.Parse(Address.Host), Address.Port);
-        var socket = new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(target, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
+        return await SocketConnector.ConnectAsync(new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Unspecified), target, cancellationToken);
     }
 
     public async ValueTask DisposeAsync()

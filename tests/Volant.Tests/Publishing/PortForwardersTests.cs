@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
@@ -293,6 +294,7 @@ public sealed class PortForwardersTests : IAsyncLifetime
         Guid.NewGuid(), address.ToString(), cancellationToken => SocketConnection.ConnectAsync(address, cancellationToken), _ => Task.FromResult<DatagramLink>(new SocketDatagrams(address)), gone);
 
     /// <summary>Opens a port that nobody has.</summary>
+    [SuppressMessage("Interoperability", "SYSLIB1054", Justification = "The tests have no unsafe code, which the generated one would be.")]
     [DllImport("libc", EntryPoint = "dup")]
     private static extern int Dup(int descriptor);
 

@@ -25,8 +25,8 @@ internal sealed class DeploymentController(
         using var held = new PortReservation();
         ports.Reserve(held, plan.Expose, plan.NetworkMode, static _ => false);
         var created = await store.InsertDeploymentAsync(request.Name!, request.Replicas ?? 1, config, WithDefaults(request.Strategy), held.Leases, cancellationToken);
-        await ports.SyncAsync();
         Wake(created.Name);
+        await ports.SyncAsync();
         return created;
     }
 
@@ -45,8 +45,8 @@ internal sealed class DeploymentController(
 
         var changed = await store.ChangeDeploymentAsync(
             name, expected, request.Replicas, config, request.Strategy is { } strategy ? WithDefaults(strategy) : null, held.Leases, cancellationToken);
-        await ports.SyncAsync();
         Wake(name);
+        await ports.SyncAsync();
         return changed;
     }
 
