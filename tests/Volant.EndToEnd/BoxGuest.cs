@@ -81,10 +81,10 @@ internal sealed class BoxGuest : IAsyncDisposable
         return guest;
     }
 
-    /// <summary>Runs a script and returns how it ended.</summary>
-    public async Task<ExecResult> TryAsync(string script, string? user = null)
+    /// <summary>Runs a script, also in another VM of its plugin, and returns how it ended.</summary>
+    public async Task<ExecResult> TryAsync(string script, string? user = null, string vm = "box")
     {
-        using var response = await SendAsync(script, user);
+        using var response = await SendAsync(script, user, vm);
         var text = await response.Content.ReadAsStringAsync(Cancel);
         Assert.True(response.IsSuccessStatusCode, $"{script}: {(int)response.StatusCode} {text}\n{Daemon.Logs()}");
         return JsonSerializer.Deserialize(text, ContractsJson.Default.ExecResult)!;
@@ -103,8 +103,8 @@ internal sealed class BoxGuest : IAsyncDisposable
         $"rm -f /run/detached; setsid sh -c 'touch /run/detached; ({script}) </dev/null >/dev/null 2>&1 &' & until [ -e /run/detached ]; do sleep 0.05; done; wait");
 
     /// <summary>Asks for a script to be run.</summary>
-    public Task<HttpResponseMessage> SendAsync(string script, string? user = null) => Daemon.Client.PostAsJsonAsync(
-        $"{Vm}/exec", new ExecRequest { Command = ["/bin/busybox", "sh", "-c", script], User = user, TimeoutMs = 120_000 }, ContractsJson.Default.ExecRequest, Cancel);
+    public Task<HttpResponseMessage> SendAsync(string script, string? user = null, string vm = "box") => Daemon.Client.PostAsJsonAsync(
+        $"/api/v1/vms/{vm}/exec", new ExecRequest { Command = ["/bin/busybox", "sh", "-c", script], User = user, TimeoutMs = 120_000 }, ContractsJson.Default.ExecRequest, Cancel);
 
     /// <summary>What the agent counts.</summary>
     public async Task<GuestMetrics> MeasureAsync()

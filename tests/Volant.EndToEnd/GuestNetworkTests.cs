@@ -53,6 +53,10 @@ public sealed class GuestNetworkTests : IAsyncLifetime
         Assert.Contains($"nameserver {Host}", await guest.RunAsync("cat /etc/resolv.conf"), StringComparison.Ordinal);
         Assert.Contains(other.IpAddress, await UntilAsync(guest, $"nslookup other.volant.internal {Host}"), StringComparison.Ordinal);
         Assert.Contains(own.IpAddress, await guest.RunAsync($"nslookup box.volant.internal {Host}"), StringComparison.Ordinal);
+
+        // One that never asks by DHCP was told by its boot whom to ask for names.
+        var named = await guest.TryAsync("busybox nslookup box.volant.internal", vm: "other");
+        Assert.True(named.ExitCode == 0 && named.Stdout.Contains(own.IpAddress, StringComparison.Ordinal), named.ToString());
         await guest.RunAsync($"ping -c 1 -W 10 {Host}");
         await FailsAsync(guest, $"nc -w 3 {Host} 7777 </dev/null");
         await FailsAsync(guest, $"nc -w 3 {other.IpAddress} 9000 </dev/null");

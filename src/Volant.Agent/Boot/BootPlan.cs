@@ -48,8 +48,7 @@ internal sealed record BootPlan
     {
         var values = KernelCommandLine.Parse(line);
         var problems = new List<string>();
-        var ip = values.GetValueOrDefault(BootKeys.Ip);
-        var network = ReadNetwork(ip, problems);
+        var network = ReadNetwork(values.GetValueOrDefault(BootKeys.Ip), problems);
         return new BootPlan
         {
             Manifest = values.GetValueOrDefault(BootKeys.Manifest),
@@ -57,7 +56,7 @@ internal sealed record BootPlan
             Hostname = ReadHostname(values.GetValueOrDefault(BootKeys.Hostname) ?? network?.Hostname ?? values.GetValueOrDefault(BootKeys.Plugin), problems),
             Network = network,
             NetworkV6 = ReadNetworkV6(values.GetValueOrDefault(BootKeys.Ip6), problems),
-            NameServers = ReadNameServers(ip),
+            NameServers = [.. new[] { network?.NameServer, network?.OtherNameServer }.OfType<IPAddress>()],
             Api = ReadApi(values.GetValueOrDefault(BootKeys.ApiHost), values.GetValueOrDefault(BootKeys.ApiPort), problems),
             IsGated = ReadGate(values.GetValueOrDefault(BootKeys.Gate), problems),
             Problems = problems,
@@ -124,12 +123,6 @@ internal sealed record BootPlan
         }
 
         return gate is not (null or "open");
-    }
-
-    private static IPAddress[] ReadNameServers(string? ip)
-    {
-        var fields = ip?.Split(':') ?? [];
-        return [.. fields.Skip(7).Take(2).Select(f => IPAddress.TryParse(f, out var a) ? a : null).OfType<IPAddress>().Where(a => !a.Equals(IPAddress.Any))];
     }
 
     private static IPEndPoint? ReadApi(string? host, string? port, List<string> problems)

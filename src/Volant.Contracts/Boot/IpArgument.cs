@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace Volant.Contracts.Boot;
 
-/// <summary>The <c>ip=</c> kernel argument: <c>client:server:gateway:netmask:hostname:device:autoconf</c>.</summary>
+/// <summary>The <c>ip=</c> kernel argument: <c>client:server:gateway:netmask:hostname:device:autoconf:dns0:dns1</c>.</summary>
 /// <remarks>Source: Linux, Documentation/admin-guide/nfs/nfsroot.rst.</remarks>
 /// <param name="Address">Guest address; null with <paramref name="Dhcp"/>.</param>
 /// <param name="Gateway">Default gateway, if any.</param>
@@ -15,17 +15,24 @@ namespace Volant.Contracts.Boot;
 public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int PrefixLength, string? Hostname, string? Device, bool Dhcp)
 {
     private const int AutoconfField = 6;
+    private const int NameServerField = 7;
+
+    /// <summary>Who is asked for names first, if anybody.</summary>
+    public IPAddress? NameServer { get; init; }
+
+    /// <summary>Who is asked when the first does not answer.</summary>
+    public IPAddress? OtherNameServer { get; init; }
 
     /// <summary>Value for DHCP.</summary>
     public static IpArgument FromDhcp { get; } = new(null, null, 0, null, null, Dhcp: true);
 
     /// <summary>A static configuration of <c>eth0</c>.</summary>
-    public static IpArgument Static(IPAddress address, IPAddress gateway, int prefixLength, string hostname) =>
-        new(address, gateway, prefixLength, hostname, "eth0", Dhcp: false);
+    public static IpArgument Static(IPAddress address, IPAddress gateway, int prefixLength, string hostname, IPAddress? nameServer = null) =>
+        new(address, gateway, prefixLength, hostname, "eth0", Dhcp: false) { NameServer = nameServer };
 
     /// <summary>The value as it stands after <c>ip=</c>.</summary>
     public override string ToString() =>
-        this == FromDhcp ? "dhcp" : Dhcp ? $"::::{Hostname}:{Device}:dhcp" : $"{Address}::{Gateway}:{MaskOf(PrefixLength)}:{Hostname}:{Device}:off";
+        this == FromDhcp ? "dhcp" : Dhcp ? $"::::{Hostname}:{Device}:dhcp" : $"{Address}::{Gateway}:{MaskOf(PrefixLength)}:{Hostname}:{Device}:off{ToString(NameServer)}{ToString(OtherNameServer)}";
 
     /// <summary>Reads a value; false when it is not an IPv4 configuration in this form.</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, [NotNullWhen(true)] out IpArgument? argument)
@@ -40,7 +47,7 @@ public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int Pref
         var fields = text?.Split(':') ?? [];
         if (fields.Length > AutoconfField && fields[0].Length == 0 && fields[AutoconfField] is "dhcp" or "on" or "any")
         {
-            argument = FromDhcp with { Hostname = Field(4), Device = Field(5) };
+            argument = FromDhcp with { Hostname = Field(4), Device = Field(5), NameServer = Server(NameServerField), OtherNameServer = Server(NameServerField + 1) };
             return true;
         }
 
@@ -50,11 +57,16 @@ public sealed record IpArgument(IPAddress? Address, IPAddress? Gateway, int Pref
             return false;
         }
 
-        argument = new IpArgument(address, gateway, prefix, Field(4), Field(5), Dhcp: false);
+        argument = new IpArgument(address, gateway, prefix, Field(4), Field(5), Dhcp: false) { NameServer = Server(NameServerField), OtherNameServer = Server(NameServerField + 1) };
         return true;
+
+        // A broken one is no reason to have no network.
+        IPAddress? Server(int index) => TryAddress(Field(index) ?? string.Empty, out var server) && !IPAddress.Any.Equals(server) ? server : null;
 
         string? Field(int index) => index < fields.Length && fields[index].Length > 0 ? fields[index] : null;
     }
+
+    private static string ToString(IPAddress? server) => server is null ? string.Empty : $":{server}";
 
     private static bool TryAddress(string text, out IPAddress? address)
     {

@@ -14,7 +14,8 @@ internal sealed record SeedInstance(Guid Uid, string Name, SeedNetwork? Network)
 /// <summary>An interface whose addresses the host gives.</summary>
 /// <param name="Mac">MAC address.</param>
 /// <param name="Addresses">One address of each family with the length of its prefix, <c>192.168.127.2/24</c>, and that of the gateway.</param>
-internal sealed record SeedNetwork(string Mac, IReadOnlyList<(string Address, string Gateway)> Addresses);
+/// <param name="NameServer">Who is asked for names; null for nobody.</param>
+internal sealed record SeedNetwork(string Mac, IReadOnlyList<(string Address, string Gateway)> Addresses, string? NameServer = null);
 
 /// <summary>The files of a NoCloud seed.</summary>
 /// <remarks>Source: cloud-init, doc/rtd/reference/datasources/nocloud.rst and network-config-format-v2.rst.</remarks>
@@ -90,6 +91,6 @@ internal static class SeedDocuments
             set-name: eth0
             addresses: [{string.Join(", ", network.Addresses.Select(each => $"\"{each.Address}\""))}]
             routes:
-        {string.Concat(network.Addresses.Select(each => $"      - to: \"{(each.Gateway.Contains(':', StringComparison.Ordinal) ? "::/0" : "0.0.0.0/0")}\"\n        via: \"{each.Gateway}\"\n"))}
+        {string.Concat(network.Addresses.Select(each => $"      - to: \"{(each.Gateway.Contains(':', StringComparison.Ordinal) ? "::/0" : "0.0.0.0/0")}\"\n        via: \"{each.Gateway}\"\n"))}{(network.NameServer is { } server ? $"    nameservers:\n      addresses: [\"{server}\"]\n" : string.Empty)}
         """;
 }

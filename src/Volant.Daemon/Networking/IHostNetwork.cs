@@ -9,8 +9,8 @@ namespace Volant.Daemon.Networking;
 /// </remarks>
 internal interface IHostNetwork
 {
-    /// <summary>Whether a guest that asks by DHCP gets the address that it is attached with; else somebody else on the network gives it one.</summary>
-    bool ServesDhcp { get; }
+    /// <summary>Whether the host answers DNS, and DHCP: a guest that asks gets the address that it is attached with; else somebody else on the network gives it one.</summary>
+    bool ServesGuests { get; }
 
     /// <summary>Makes the VM's tap, connects it and sets it up; keeps one that is there, and repairs it. Leaves nothing behind when it fails.</summary>
     /// <param name="guest">The VM.</param>

@@ -65,7 +65,7 @@ internal sealed partial class LinuxBridgeNetwork : IHostNetwork, IDisposable
     public Task EnsureBridgeAsync(CancellationToken cancellationToken) => RunAsync(_changes, EnsureBridge, cancellationToken);
 
     /// <inheritdoc/>
-    public bool ServesDhcp => _policy.ServesGuests;
+    public bool ServesGuests => _policy.ServesGuests;
 
     /// <inheritdoc/>
     public Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken) => RunAsync(_changes, () => Attach(guest), cancellationToken);

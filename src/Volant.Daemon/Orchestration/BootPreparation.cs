@@ -17,7 +17,7 @@ namespace Volant.Daemon.Orchestration;
 internal sealed record StagedBoot(string Kernel, string Initramfs);
 
 /// <summary>Turns a plan into what a launcher needs: stages the boot media and writes what the guest is told (design §6).</summary>
-internal sealed class BootPreparation(BootImages images, DaemonOptions options, Subnet subnet)
+internal sealed class BootPreparation(BootImages images, HostResources resources, DaemonOptions options, Subnet subnet)
 {
     /// <summary>Finds the kernel and brings the initramfs into the cache.</summary>
     /// <exception cref="VolantException">A medium is missing, not allowed or not what it should be.</exception>
@@ -111,7 +111,7 @@ internal sealed class BootPreparation(BootImages images, DaemonOptions options, 
             .Add(BootKeys.Hostname, vm.Name);
         if (plan.NetworkMode == NetworkModes.Bridged)
         {
-            line.Add(BootKeys.Ip, IpArgument.Static(IPAddress.Parse(vm.Vm.IpAddress), options.HostIp, subnet.PrefixLength, vm.Name).ToString());
+            line.Add(BootKeys.Ip, IpArgument.Static(IPAddress.Parse(vm.Vm.IpAddress), options.HostIp, subnet.PrefixLength, vm.Name, resources.NameServer).ToString());
         }
         else if (plan.NetworkMode == NetworkModes.Dhcp)
         {

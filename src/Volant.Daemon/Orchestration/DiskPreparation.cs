@@ -73,7 +73,8 @@ internal sealed class DiskPreparation(BootImages images, ArtifactCache cache, Vo
                 [
                     ($"{vm.Vm.IpAddress}/{options.Subnet.PrefixLength}", options.HostIp.ToString()),
                     .. vm.Vm.Ipv6Address is { } ipv6 && options.IPv6 is { } prefix ? new[] { ($"{ipv6}/{UniqueLocalPrefix.Length}", prefix.AddressOf(options.HostIp).ToString()) } : [],
-                ])
+                ],
+                resources.NameServer?.ToString())
             : null;
         try
         {

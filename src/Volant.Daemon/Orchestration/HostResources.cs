@@ -153,11 +153,14 @@ internal sealed class HostResources(VolantStore store, IHostNetwork network, Dev
     public static AttachedGuest? GuestOf(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Vsock ? null
         : new AttachedGuest(vm.Vm.Uid, vm.Name, [.. new[] { vm.Vm.IpAddress, vm.Vm.Ipv6Address }.Where(address => !string.IsNullOrEmpty(address)).Select(address => IPAddress.Parse(address!))]);
 
+    /// <summary>Whom guests with a fixed address ask for names; null when the host answers none.</summary>
+    public IPAddress? NameServer => network.ServesGuests ? options.HostIp : null;
+
     /// <summary>Whether a VM with a plan gets an address of the pool; else it has none, or gets one from somebody else's DHCP server.</summary>
-    public bool LeasesAddress(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged || (plan.NetworkMode == NetworkModes.Dhcp && network.ServesDhcp);
+    public bool LeasesAddress(LaunchPlan plan) => plan.NetworkMode == NetworkModes.Bridged || (plan.NetworkMode == NetworkModes.Dhcp && network.ServesGuests);
 
     /// <summary>Whether a VM's address is the one that its guest says it has.</summary>
-    public bool LearnsAddress(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Dhcp && !network.ServesDhcp;
+    public bool LearnsAddress(VmRecord vm) => vm.Vm.NetworkMode == NetworkModes.Dhcp && !network.ServesGuests;
 
     /// <summary>Releases what a VM holds; its hypervisor is proven dead first.</summary>
     /// <param name="vm">The VM.</param>

@@ -79,9 +79,9 @@ public sealed class KernelCommandLineTests
 
     [Fact]
     public void An_ip_argument_is_read_back() =>
-        Gen.Select(Gen.UInt, Gen.UInt, Gen.Int[0, 32]).Sample((address, gateway, prefix) =>
+        Gen.Select(Gen.UInt, Gen.UInt, Gen.Int[0, 32], Gen.UInt).Sample((address, gateway, prefix, server) =>
         {
-            var argument = IpArgument.Static(new IPAddress(address), new IPAddress(gateway), prefix, "web-1");
+            var argument = IpArgument.Static(new IPAddress(address), new IPAddress(gateway), prefix, "web-1", server == 0 || server % 2 == 1 ? null : new IPAddress(server));
             return IpArgument.TryParse(argument.ToString(), out var read) && read == argument;
         });
 

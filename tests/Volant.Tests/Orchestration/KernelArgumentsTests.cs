@@ -90,7 +90,7 @@ public sealed class KernelArgumentsTests : IAsyncLifetime
         var vm = _host.Store.FindVm("web")!;
         var paths = new VmPaths(Path.Combine(_host.Options.RuntimeDirectory, vm.Vm.Uid.ToString("D")), _host.Options.LogDirectory);
         var initramfs = Path.Combine(_host.Root, "images", "initramfs");
-        var preparation = new BootPreparation(null!, _host.Options, new Subnet(_host.Options.Subnet, _host.Options.HostIp));
+        var preparation = new BootPreparation(null!, _host.Resources, _host.Options, new Subnet(_host.Options.Subnet, _host.Options.HostIp));
         var installed = _host.Plugins.Get("hello");
 
         Gen.Select(Text, Text, Text, Gen.Int[0, 40]).Sample(

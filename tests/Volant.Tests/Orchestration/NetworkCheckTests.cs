@@ -116,7 +116,7 @@ public sealed class NetworkCheckTests : IAsyncLifetime
         Assert.Contains("ip=dhcp", _host.Launcher.Specs[foreign.Uid].KernelArguments, StringComparison.Ordinal);
         await _host.Orchestrator.DeleteAsync("web", Cancel);
 
-        _host.Network.ServesDhcp = true;
+        _host.Network.ServesGuests = true;
         var served = await _host.Orchestrator.CreateAsync(request, Cancel);
 
         Assert.Equal("192.168.127.2", served.IpAddress);

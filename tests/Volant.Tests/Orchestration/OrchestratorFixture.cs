@@ -79,6 +79,8 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
     /// <summary>Runs after <see cref="RestartAsync"/>, or once a test starts it.</summary>
     public RestartLoop Restarts { get; private set; } = null!;
 
+    public HostResources Resources { get; private set; } = null!;
+
     public VolumeKeeper Volumes { get; private set; } = null!;
 
     public ArtifactCache Cache { get; private set; } = null!;
@@ -154,7 +156,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
             Store, Owners, new PortForwarders(Options.PublishAddress, Clock, NullLogger<PortForwarders>.Instance), GuestDialer.Direct, subnet, Options, NullLogger<PublishedPorts>.Instance);
         Devices?.Dispose();
         Devices = new DevicePassthrough(Host.Bus, Host.Binder, Store, Options, NullLogger<DevicePassthrough>.Instance);
-        var resources = new HostResources(Store, Network, Devices, Ports, Options);
+        var resources = Resources = new HostResources(Store, Network, Devices, Ports, Options);
         var logs = new LogCollector(new LogHub(), new ConsoleLimit(Clock, NullLogger<ConsoleLimit>.Instance), Clock, NullLogger<LogCollector>.Instance);
         var supervisor = new VmSupervisor(Store, resources, Options, logs, Clock, NullLogger<VmSupervisor>.Instance);
         Volumes = new VolumeKeeper(Store, Options);
@@ -166,7 +168,7 @@ internal sealed class OrchestratorFixture : IAsyncDisposable
         var images = new BootImages(cache, downloads, transfers, Options.CacheDirectory, Options.ImageDirectories, Clock);
         Collector = new ArtifactCollector(cache, downloads, images, Store, Options, Clock, NullLogger<ArtifactCollector>.Instance);
         Orchestrator = new VmOrchestrator(
-            Store, Plugins, new BootPreparation(images, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, new GracefulEnd(Clock, NullLogger<GracefulEnd>.Instance), subnet, Clock, NullLogger<VmOrchestrator>.Instance);
+            Store, Plugins, new BootPreparation(images, Resources, Options, subnet), new DiskPreparation(images, cache, Volumes, new SeedImage(null, Clock), Store, resources, Options), resources, Launcher, Owners, supervisor, new GracefulEnd(Clock, NullLogger<GracefulEnd>.Instance), subnet, Clock, NullLogger<VmOrchestrator>.Instance);
         Recovery = new Recovery(Store, Orchestrator, Owners, Launcher, Network, Ports, Devices, Volumes, Options, Clock, NullLogger<Recovery>.Instance);
         Restarts = new RestartLoop(Store, Orchestrator, Clock, NullLogger<RestartLoop>.Instance);
     }
@@ -226,7 +228,7 @@ internal sealed class FakeNetwork : IHostNetwork
         return Task.FromResult<IReadOnlyList<TapFault>>([.. Faults.Where(fault => guests.Any(guest => guest.Uid == fault.Uid))]);
     }
 
-    public bool ServesDhcp { get; set; }
+    public bool ServesGuests { get; set; }
 
     public async Task<string> AttachAsync(AttachedGuest guest, CancellationToken cancellationToken)
     {

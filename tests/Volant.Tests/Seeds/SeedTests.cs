@@ -118,6 +118,15 @@ public sealed class SeedTests : IDisposable
             """.ReplaceLineEndings("\n"),
             Text(Build(new CloudInit(), Instance with { Network = Network with { Addresses = [.. Network.Addresses, ("fd77::c0a8:7f02/64", "fd77::c0a8:7f01")] } }), "network-config"),
             StringComparison.Ordinal);
+        Assert.EndsWith(
+            """
+                    via: "192.168.127.1"
+                nameservers:
+                  addresses: ["192.168.127.1"]
+
+            """.ReplaceLineEndings("\n"),
+            Text(Build(new CloudInit(), Instance with { Network = Network with { NameServer = "192.168.127.1" } }), "network-config"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
