@@ -57,7 +57,7 @@ internal sealed class PassthroughHost : IDisposable
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", $"file:{ConsolePath}",
             "-device", "intel-iommu,intremap=on,caching-mode=on",
             "-kernel", Path.Combine(kernel, "vmlinuz"), "-initrd", InitramfsPath,
-            "-append", $"console=ttyS0 intel_iommu=on no_timer_check panic=-1 quiet {TscArgument()}",
+            "-append", $"console=ttyS0 intel_iommu=on no_timer_check panic=-1 quiet cryptomgr.notests {TscArgument()}",
             "-netdev", $"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{Workspace.Number(port)}-10.0.2.15:7777,hostfwd=tcp:127.0.0.1:{Workspace.Number(_shell)}-10.0.2.15:7778",
             "-device", "e1000e,netdev=n0,addr=4,romfile=",
             "-netdev", "user,id=n1,restrict=on", "-device", "e1000e,netdev=n1,addr=5,romfile=",
