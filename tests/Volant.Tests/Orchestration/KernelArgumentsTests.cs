@@ -128,7 +128,7 @@ public sealed class KernelArgumentsTests : IAsyncLifetime
         Assert.EndsWith(words, spec.KernelArguments, StringComparison.Ordinal);
         var read = KernelCommandLine.Parse(spec.KernelArguments[..^words.Length]);
         Assert.Equal((plan.Runtime, plan.Manifest.Name, vm.Name), (read[BootKeys.Runtime], read[BootKeys.Plugin], read[BootKeys.Hostname]));
-        Assert.Equal(10, read.Count);
+        Assert.Equal(11, read.Count);
         if (read[BootKeys.Manifest] != BootKeys.InInitrd)
         {
             Assert.Equal(ManifestCodec.ToJson(plan.Manifest), ManifestCodec.ToJson(ManifestCodec.Decode(read[BootKeys.Manifest])));
