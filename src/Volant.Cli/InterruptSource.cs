@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 
 namespace Volant.Cli;
@@ -6,9 +7,11 @@ namespace Volant.Cli;
 /// <remarks>
 /// Signals are caught only once a command has something to say: until <see cref="Catch"/> they end the process at once, which is right
 /// and saves the start of the runtime's signal thread. A second signal ends the process, unless it comes at once: timeout(1) and others
-/// send theirs twice, to the process and to its group.
+/// send theirs twice, to the process and to its group. What is caught stays caught until the process is gone: the second of a pair may come
+/// while the first one's exit code is on its way.
 /// </remarks>
-internal sealed class InterruptSource : IDisposable
+[SuppressMessage("Reliability", "CA1001", Justification = "Lives as long as the process.")]
+internal sealed class InterruptSource
 {
     private static readonly TimeSpan Echo = TimeSpan.FromSeconds(1);
 
@@ -30,17 +33,6 @@ internal sealed class InterruptSource : IDisposable
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, Cancel));
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        foreach (var registration in _registrations)
-        {
-            registration.Dispose();
-        }
-
-        _interrupted.Dispose();
     }
 
     private void Cancel(PosixSignalContext signal)

@@ -1,4 +1,4 @@
 using Volant.Cli;
 
-using var interrupts = new InterruptSource();
+var interrupts = new InterruptSource();
 return await Volar.RunAsync(args, CliHost.FromProcess(interrupts), interrupts.Token);
