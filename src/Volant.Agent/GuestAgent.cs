@@ -51,7 +51,8 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         var application = surface.Begin();
         using var server = new AgentServer(console);
         await server.StartAsync(application, CancellationToken.None);
-        var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock));
+        using var channels = new CancellationTokenSource();
+        var listening = ListenAsync(new Listeners(server.Http2, server.Http1, console, clock), channels.Token);
         console.Say($"agent {ProductVersion.Text} up after {GuestFacts.UptimeMs} ms");
 
         foreach (var problem in (string[])[.. problems, .. _groups?.SetUp() ?? []])
@@ -81,6 +82,7 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
         _log.Complete();
         using var drain = new CancellationTokenSource(DrainTime, clock);
         await server.StopAsync(drain.Token);
+        await channels.CancelAsync();
         return (PowerAction)_action;
     }
 
@@ -144,20 +146,22 @@ internal sealed class GuestAgent(BootPlan plan, bool isInit, ConsoleLog console,
     }
 
     /// <summary>Listens wherever this guest can be reached; ends only with an exception or with the agent.</summary>
-    private async Task ListenAsync(Listeners listeners)
+    /// <param name="listeners">How.</param>
+    /// <param name="end">Ends it once the server has ended: until then the channel carries the answer to whoever asked for the shutdown, and the end of the log.</param>
+    private async Task ListenAsync(Listeners listeners, CancellationToken end)
     {
         var stopping = _stopping.Token;
         var all = new List<Task>();
         if (isInit)
         {
-            all.Add(listeners.ServeSerialAsync(stopping));
-            all.Add(listeners.ServeVsockAsync(stopping));
+            all.Add(listeners.ServeSerialAsync(end));
+            all.Add(listeners.ServeVsockAsync(end));
             all.Add(new PowerButton(clock).WatchAsync(() => ShutDown(PowerAction.Off, "the power button was pressed"), stopping));
         }
 
         if (plan.Api is { } api)
         {
-            all.Add(listeners.ServeTcpAsync(api, stopping));
+            all.Add(listeners.ServeTcpAsync(api, end));
         }
 
         await foreach (var ended in Task.WhenEach(all).WithCancellation(CancellationToken.None))

@@ -59,7 +59,11 @@ public sealed class FledgeTests : IDisposable
             Assert.Equal("from the image", await guest.SendAsync(HttpMethod.Get, "/env/GREETING"));
             Assert.Equal("from the image\n", await guest.SendAsync(HttpMethod.Get, "/read/etc/again"));
             Assert.Contains(type == "squashfs" ? "root / overlay rw" : $"/dev/vda / {type} rw", await guest.SendAsync(HttpMethod.Get, "/read/proc/mounts"), StringComparison.Ordinal);
+
+            // Who follows the log is told of its end, and who asks for the shutdown gets an answer.
+            var following = guest.SendAsync(HttpMethod.Get, "/v1/logs/stream");
             await guest.SendAsync(HttpMethod.Post, "/v1/agent/shutdown");
+            await following;
             await guest.ExitAsync();
             Assert.DoesNotContain("FATAL", guest.Console, StringComparison.Ordinal);
         }
