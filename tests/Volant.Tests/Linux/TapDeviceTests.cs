@@ -37,6 +37,18 @@ public sealed class TapDeviceTests
     });
 
     [Fact]
+    public void One_that_is_gone_is_not_made_by_opening_it_and_one_in_use_is_busy() => NetworkNamespace.Run(() =>
+    {
+        using var netlink = Netlink.Open();
+        Assert.Equal(Errno.NoDevice, Assert.Throws<Win32Exception>(() => TapDevice.Open("t0")).NativeErrorCode);
+        Assert.Null(netlink.FindLink("t0"));
+
+        TapDevice.Create("t0");
+        using var open = Networking.OpenedTap.Open("t0");
+        Assert.Equal(Errno.Busy, Assert.Throws<Win32Exception>(() => TapDevice.Open("t0")).NativeErrorCode);
+    });
+
+    [Fact]
     public void Something_else_of_that_name_is_neither_taken_for_a_tap_nor_deleted() => NetworkNamespace.Run(() =>
     {
         using var netlink = Netlink.Open();
