@@ -84,9 +84,9 @@ internal sealed record Subnet
         }
     }
 
-    /// <summary>The same as numbers in host byte order: all from the first to the last are for VMs but those in the reserved ranges, which ascend and hold the host's.</summary>
+    /// <summary>The same as numbers in host byte order: all from the first to the last are for VMs but those in the reserved ranges, which hold the host's.</summary>
     public (uint First, uint Last, IReadOnlyList<(uint First, uint Last)> Reserved) Range() =>
-        (_network + 1, _broadcast - 1, [.. Reserved.Select(range => (ToNumber(range.First), ToNumber(range.Last))).Append((_host, _host)).Order()]);
+        (_network + 1, _broadcast - 1, [.. Reserved.Select(range => (ToNumber(range.First), ToNumber(range.Last))).Append((_host, _host))]);
 
     /// <summary>The network that a host's address with its prefix lies in.</summary>
     /// <exception cref="ArgumentException">They do not fit; the message names the value and the remedy.</exception>

@@ -144,9 +144,12 @@ internal sealed record HostResource(string Kind, string Name);
 /// <summary>IPv4 addresses to lease from, as numbers in host byte order.</summary>
 /// <param name="First">First usable address.</param>
 /// <param name="Last">Last usable address.</param>
-/// <param name="Reserved">Ranges that are never leased, ascending: the host's own address, and what the operator keeps for others.</param>
+/// <param name="Reserved">Ranges that are never leased, in any order: the host's own address, and what the operator keeps for others.</param>
 internal sealed record AddressRange(uint First, uint Last, IReadOnlyList<(uint First, uint Last)> Reserved)
 {
+    /// <summary>Ranges that are never leased, ascending.</summary>
+    public IReadOnlyList<(uint First, uint Last)> Reserved { get; } = [.. Reserved.Order()];
+
     /// <summary>The IPv6 address that goes with an IPv4 address; null to give none.</summary>
     public Func<IPAddress, IPAddress>? IPv6Of { get; init; }
 

@@ -45,6 +45,14 @@ public sealed class AddressPoolTests
         iter: Soak.Times(10, 1_500),
         threads: 1);
 
+    [Fact]
+    public void Reserved_ranges_that_touch_are_skipped_in_whatever_order_they_were_named()
+    {
+        var range = new AddressRange(1, 9, [(4, 4), (2, 3), (1, 1), (6, 7)]);
+
+        Assert.Equal([5L, 5, 5, 5, 5, 8, 8, 8, 9], Enumerable.Range(1, 9).Select(number => range.SkipReserved(number)));
+    }
+
     [Theory]
     [InlineData(-315_360_000)]
     [InlineData(-3600)]
