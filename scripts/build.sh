@@ -50,7 +50,7 @@ fi
 scripts/deps.sh build
 echo "building ${stale[*]%%:*}"
 projects=$(IFS=';' && echo "${stale[*]#*:}")
-if ! dotnet msbuild eng/Publish.proj -nologo -m:2 -nodeReuse:false -v:minimal "-p:Programs=\"$projects\"" >"$work/log" 2>&1 {lock}>&-; then
+if ! DOTNET_TieredCompilation=0 dotnet msbuild eng/Publish.proj -nologo -m:2 -nodeReuse:false -v:minimal "-p:Programs=\"$projects\"" >"$work/log" 2>&1 {lock}>&-; then
     cat "$work/log" >&2
     echo "build: failed; the log is above" >&2
     exit 1

@@ -2,7 +2,7 @@
 # Checks what the build does not: white space in every file, and the scripts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-dotnet format whitespace Volant.slnx --verify-no-changes --no-restore
+DOTNET_TieredCompilation=0 dotnet format whitespace Volant.slnx --verify-no-changes --no-restore
 if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run
 else

@@ -71,7 +71,7 @@ internal sealed class RunningCommand : IAsyncDisposable
     {
         if (_terminal is null)
         {
-            _input?.Dispose();
+            await (_input?.DisposeAsync() ?? ValueTask.CompletedTask);
         }
         else
         {

@@ -44,7 +44,8 @@ internal sealed class BlobCache(string directory, Progress progress, TimeProvide
         }
 
         await DownloadAsync(registry, digest, size, partial, cancellationToken);
-        partial.Flush(flushToDisk: true);
+        await partial.FlushAsync(cancellationToken);
+        RandomAccess.FlushToDisk(partial.SafeFileHandle);
         File.Move(partial.Name, path, overwrite: true);
         return path;
     }

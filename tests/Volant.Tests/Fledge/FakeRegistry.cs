@@ -87,7 +87,7 @@ internal sealed class FakeRegistry : IAsyncDisposable
             }
 
             var path = request.Split(' ') is [_, var target, ..] ? target : string.Empty;
-            await stream.WriteAsync(Intercept(path, request) ?? Serve(path, request), _stopping.Token);
+            await stream.WriteAsync(Intercept(path, request) ?? Respond(path, request), _stopping.Token);
         }
         catch (IOException)
         {
@@ -95,7 +95,7 @@ internal sealed class FakeRegistry : IAsyncDisposable
         }
     }
 
-    private byte[] Serve(string path, string request)
+    private byte[] Respond(string path, string request)
     {
         if (!_contents.TryGetValue(path, out var content))
         {
