@@ -160,7 +160,7 @@ public sealed class GuestCommandTests(HelloVm vm) : IClassFixture<HelloVm>, IAsy
         using var speaker = vm.Start("vms", "exec", "web", "sh", "-c", "exec </dev/ttyS0 >/dev/ttyS0 2>&1; while :; do read -r x && echo \"heard $x\"; done");
         await using var terminal = await Terminal.OpenAsync(("VOLANT_API_BASE", $"unix://{vm.Daemon.Socket}"));
         await terminal.TypeAsync("volar vms console web");
-        await terminal.UntilAsync("Ctrl-] leaves");
+        await terminal.UntilSeenAsync("Ctrl-] leaves"); // What the guest wrote before comes after it.
         await terminal.TypeAsync("one two");
         await terminal.UntilAsync("heard one two");
         await terminal.PressAsync("C-]");

@@ -50,13 +50,19 @@ internal sealed class Terminal : IAsyncDisposable
     /// <summary>Waits for a text on the screen and returns all of it.</summary>
     public Task<string> UntilAsync(string text) => UntilAsync(screen => screen.Contains(text, StringComparison.Ordinal), $"'{text}'");
 
+    /// <summary>Waits for a text that has been on the screen, also when what came later pushed it out or cleared the screen.</summary>
+    public Task UntilSeenAsync(string text) =>
+        UntilAsync(async () => (await TmuxAsync(["capture-pane", "-p", "-S", "-"])).Output, screen => screen.Contains(text, StringComparison.Ordinal), $"'{text}'");
+
     /// <summary>Waits until the screen is as wanted and returns it.</summary>
-    public async Task<string> UntilAsync(Func<string, bool> wanted, string what)
+    public Task<string> UntilAsync(Func<string, bool> wanted, string what) => UntilAsync(ScreenAsync, wanted, what);
+
+    private static async Task<string> UntilAsync(Func<Task<string>> read, Func<string, bool> wanted, string what)
     {
         var since = TimeProvider.System.GetTimestamp();
         while (true)
         {
-            var screen = await ScreenAsync();
+            var screen = await read();
             if (wanted(screen))
             {
                 return screen;
