@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 publish() {
     local program=artifacts/publish/$1/release_linux-x64/$2
     if [ ! -x "$program" ] || [ -n "$(find "tests/$1" src/Volant.Contracts ./*.props tests/*.props eng -newer "$program" -type f -print -quit)" ]; then
-        dotnet publish "tests/$1" -c Release -r linux-x64 -p:RunAnalyzers=false -v quiet -nologo # the solution's build has them
+        dotnet publish "tests/$1" -c Release -r linux-x64 -p:RunAnalyzers=false -p:NativeDebugSymbols=false -v quiet -nologo # the solution's build has the analyzers
         touch "$program"
     fi
 }
