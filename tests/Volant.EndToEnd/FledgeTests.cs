@@ -146,7 +146,7 @@ public sealed class FledgeTests : IDisposable
         foreach (var program in new[] { "fledge", "kestrel" })
         {
             // The checkout may lie where others may not look.
-            File.Copy(Workspace.Program(program), Path.Combine(_directory, program));
+            await Workspace.InstallAsync(Workspace.Program(program), Path.Combine(_directory, program));
         }
 
         var mine = await BuildAsync(_directory, "mine");
@@ -253,7 +253,7 @@ public sealed class FledgeTests : IDisposable
         await File.WriteAllBytesAsync(image, new byte[1 << 20], TestContext.Current.CancellationToken);
         await Command.RunAsync(["mke2fs", "-q", image]);
         var mounted = await Command.RunAsync(["mount", "-o", "loop", image, point]);
-        return mounted.ExitCode == 0 && (await Command.RunAsync(["umount", point])).ExitCode == 0;
+        return mounted.ExitCode == 0 && (await Command.RunAsync(["umount", "--lazy", point])).ExitCode == 0;
     }
 
     /// <summary>Runs a script in the guest with busybox, which must succeed, and returns what it printed.</summary>

@@ -13,7 +13,7 @@ public sealed class ObservabilityTests(Workspace workspace)
     public async Task Traces_reach_a_collector_and_the_log_is_JSON_when_asked_for()
     {
         using var collector = new HttpListener();
-        var port = FreePort();
+        var port = Workspace.FreePort();
         collector.Prefixes.Add($"http://127.0.0.1:{port}/");
         collector.Start();
         var received = CollectAsync(collector);
@@ -67,12 +67,5 @@ public sealed class ObservabilityTests(Workspace workspace)
                 return text;
             }
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

@@ -41,14 +41,14 @@ internal sealed class PassthroughHost : IDisposable
         """;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("vt-vfio-").FullName;
-    private readonly int _shell = FreePort();
+    private readonly int _shell = Workspace.FreePort();
     private readonly Command _machine;
 
     /// <param name="kernel">What <c>scripts/host-kernel.sh</c> made.</param>
     /// <param name="files">What else of this host it has, in the same places: libraries, the hypervisor and its firmware.</param>
     public PassthroughHost(string kernel, IReadOnlyList<string> files)
     {
-        var port = FreePort();
+        var port = Workspace.FreePort();
         File.WriteAllBytes(InitramfsPath, Archive(kernel, files));
         File.WriteAllBytes(Path.Combine(_directory, "disk"), new byte[16 << 20]);
         _machine = Command.Start(
@@ -153,12 +153,5 @@ internal sealed class PassthroughHost : IDisposable
     {
         var bogomips = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("bogomips", StringComparison.Ordinal))?.Split(':')[1];
         return double.TryParse(bogomips, CultureInfo.InvariantCulture, out var value) ? $"tsc_early_khz={Workspace.Number((long)(value * 500))}" : string.Empty;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

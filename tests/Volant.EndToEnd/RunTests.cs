@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using Volant.Contracts.Api;
 
 namespace Volant.EndToEnd;
@@ -22,7 +20,7 @@ public sealed class RunTests : IAsyncLifetime
         await using var registry = await TestRegistry.StartAsync();
         await (await TestImage.CreateAsync()).PushAsync(registry.Address, "team/app", "1.0");
         var image = $"{registry.Address.Authority}/team/app:1.0";
-        var (port, other) = (FreePort(), FreePort());
+        var (port, other) = (Workspace.FreePort(), Workspace.FreePort());
 
         var first = await RunAsync("run", image, "--name", "web", "--network", "vsock", "-p", $"{port}:8080", "--memory", "192", "--wait", "--timeout", "150");
         var second = await RunAsync("run", image, "--name", "other", "--network", "vsock", "-p", $"{other}:9090", "-e", "GREETING=from the command line", "--memory", "192", "--wait", "--timeout", "150", "--", "9090");
@@ -72,12 +70,5 @@ public sealed class RunTests : IAsyncLifetime
                 await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, Cancel);
             }
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

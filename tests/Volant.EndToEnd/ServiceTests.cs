@@ -48,9 +48,9 @@ public sealed class ServiceTests
         {
             File.SetUnixFileMode(directory, (UnixFileMode)0b111_101_101);
             var fledge = Path.Combine(directory, "fledge");
-            await File.WriteAllTextAsync(fledge, "#!/bin/sh\ngrep -E '^Cap(Eff|Amb|Prm)' /proc/self/status >&2\nexit 1\n", TestContext.Current.CancellationToken);
-            File.SetUnixFileMode(fledge, (UnixFileMode)0b111_101_101);
-            File.Copy(Workspace.Program("volar"), Path.Combine(directory, "volar"));
+            await File.WriteAllTextAsync(fledge + ".text", "#!/bin/sh\ngrep -E '^Cap(Eff|Amb|Prm)' /proc/self/status >&2\nexit 1\n", TestContext.Current.CancellationToken);
+            await Workspace.InstallAsync(fledge + ".text", fledge);
+            await Workspace.InstallAsync(Workspace.Program("volar"), Path.Combine(directory, "volar"));
 
             var result = await Command.RunAsync(
                 [AsService, $"--reuid={Nobody}", "--clear-groups", "--inh-caps=+net_admin", "--ambient-caps=+net_admin", Path.Combine(directory, "volar"), "run", "web"],

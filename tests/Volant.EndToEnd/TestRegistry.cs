@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 
 namespace Volant.EndToEnd;
 
@@ -35,7 +33,7 @@ internal sealed class TestRegistry : IAsyncDisposable
     {
         Assert.SkipUnless(File.Exists(Program), "docker-registry is not installed (scripts/deps.sh test)");
         var directory = Directory.CreateTempSubdirectory("vt-reg-").FullName;
-        var port = FreePort();
+        var port = Workspace.FreePort();
         var config = Path.Combine(directory, "config.yml");
         var passwords = Path.Combine(directory, "passwords");
         await File.WriteAllTextAsync(passwords, PasswordLine);
@@ -82,12 +80,5 @@ internal sealed class TestRegistry : IAsyncDisposable
         await _process.Exit;
         _process.Dispose();
         Directory.Delete(_directory, recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 
@@ -92,6 +94,23 @@ public sealed class Workspace : IAsyncLifetime
     {
         await Leftovers.RemoveAllAsync();
         System.IO.Directory.Delete(Directory, recursive: true);
+    }
+
+    /// <summary>Puts a copy of a program or script somewhere, for everybody to run.</summary>
+    /// <remarks>Nothing that somebody may still write to is run (ETXTBSY), and a program that another test is just starting has every descriptor of this process.</remarks>
+    internal static async Task InstallAsync(string program, string target)
+    {
+        var result = await Command.RunAsync(["install", "-m", "0755", program, target]);
+        Assert.True(result.ExitCode == 0, result.ToString());
+    }
+
+    /// <summary>A TCP port of the loopback address that nobody has at this moment.</summary>
+    /// <remarks>Bound alone: a program that another test is just starting has a copy of the socket, and one that listens would keep the port.</remarks>
+    internal static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 
     internal static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);

@@ -50,7 +50,7 @@ internal sealed class MountedDisk : DiskFormat
         var entries = 0;
         try
         {
-            await _mount.RunAsync(["-t", FilesystemTypes.Name(_choice.Type), "-o", "loop,nodev,nosuid", _artifact.TemporaryPath, point], null, null, "/", cancellationToken);
+            await _mount.RunAsync(["-t", FilesystemTypes.Name(_choice.Type), "-o", isXfs ? "loop,nodev,nosuid,nouuid" : "loop,nodev,nosuid", _artifact.TemporaryPath, point], null, null, "/", cancellationToken);
             try
             {
                 await _tar.RunWithInputAsync(

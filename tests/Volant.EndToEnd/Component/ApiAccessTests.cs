@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -90,7 +89,7 @@ public sealed partial class ApiAccessTests
     [Fact]
     public async Task A_web_page_from_elsewhere_gets_nowhere()
     {
-        await using var daemon = await StandIn.StartAsync(("VOLANT_API_LISTEN", $"127.0.0.1:{FreePort()}"));
+        await using var daemon = await StandIn.StartAsync(("VOLANT_API_LISTEN", $"127.0.0.1:{Workspace.FreePort()}"));
         var routes = await RoutesAsync(daemon);
         foreach (var (method, path) in routes)
         {
@@ -152,13 +151,6 @@ public sealed partial class ApiAccessTests
 
     /// <summary>Until then it is the shell, and before that in the network namespace of the test.</summary>
     private static bool IsDaemon(int pid) => new FileInfo($"/proc/{pid}/exe").LinkTarget == Workspace.Program("volantd");
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     [GeneratedRegex(@"\{[^}]+\}", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Placeholder();

@@ -22,7 +22,7 @@ public sealed class CloudHypervisorTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        File.Copy(StandIn.Program, Program);
+        await Workspace.InstallAsync(StandIn.Program, Program);
         _daemon = await StandIn.StartAsync(("VOLANT_HYPERVISOR", Program));
     }
 
@@ -66,8 +66,8 @@ public sealed class CloudHypervisorTests : IAsyncLifetime
     [Fact]
     public async Task An_old_one_is_refused_and_named_and_nothing_is_left()
     {
-        await File.WriteAllTextAsync(Program + "-old", "#!/bin/sh\necho cloud-hypervisor v48.0\n", Cancel);
-        File.SetUnixFileMode(Program + "-old", (UnixFileMode)0x1ED);
+        await File.WriteAllTextAsync(Program + ".text", "#!/bin/sh\necho cloud-hypervisor v48.0\n", Cancel);
+        await Workspace.InstallAsync(Program + ".text", Program + "-old");
         await using var daemon = await StandIn.StartAsync(("VOLANT_HYPERVISOR", Program + "-old"));
 
         var problem = (await daemon.CreateAsync("web")).As(503, ContractsJson.Default.Problem);

@@ -12,6 +12,7 @@ using Volant.Agent.Workloads;
 using Volant.Contracts;
 using Volant.Contracts.Api;
 using Volant.Contracts.Manifests;
+using Volant.Daemon.Publishing;
 
 namespace Volant.Tests.Agent;
 
@@ -220,7 +221,7 @@ public sealed class SurfaceTests
         using var answer = await client.PostAsync($"/v1/agent/tunnel?port={port}", new ByteArrayContent(new byte[500_000]), Token);
         Assert.Equal("500000 bytes", await answer.Content.ReadAsStringAsync(Token));
         await server;
-        listener.Stop();
+        TcpForwarder.Close(listener.Server);
         using var refused = await client.PostAsync($"/v1/agent/tunnel?port={port}", null, Token);
         Assert.Equal((HttpStatusCode.BadGateway, ErrorCodes.ConnectionRefused), (refused.StatusCode, (await refused.Content.ReadFromJsonAsync(ContractsJson.Default.Problem, Token))!.Code));
         using var wrong = await client.PostAsync("/v1/agent/tunnel?port=0", null, Token);

@@ -102,10 +102,11 @@ public sealed class TcpListenerTests
 
         public Tcp(AgentHarness agent)
         {
-            using (var free = new TcpListener(IPAddress.Loopback, 0))
+            // Bound alone: a program that another test is just starting has a copy of it, and must not listen.
+            using (var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))
             {
-                free.Start();
-                Address = (IPEndPoint)free.LocalEndpoint;
+                free.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+                Address = (IPEndPoint)free.LocalEndPoint!;
             }
 
             _serving = new Listeners(agent.Server.Http2, agent.Server.Http1, _console, TimeProvider.System).ServeTcpAsync(Address, _stop.Token);

@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using Volant.Contracts;
 using Volant.Contracts.Api;
+using Volant.Daemon.Publishing;
 using Volant.Tests.Agent;
 using Volant.Tests.Guests;
 
@@ -189,7 +190,7 @@ public sealed class GuestSurfaceTests : IAsyncLifetime
         Assert.Equal("", (await socket.NextAsync())?.Text);
         Assert.Null(await socket.NextAsync());
         await server;
-        listener.Stop();
+        TcpForwarder.Close(listener.Server);
         Assert.Equal(502, await _api.RefusalAsync($"/ws/v1/vms/web/tunnel?port={port}"));
         Assert.Equal(400, await _api.RefusalAsync("/ws/v1/vms/web/tunnel?port=70000"));
         Assert.Equal(404, await _api.RefusalAsync("/ws/v1/vms/none/tunnel?port=1"));

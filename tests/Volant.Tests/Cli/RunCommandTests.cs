@@ -168,10 +168,5 @@ public sealed class RunCommandTests : IDisposable
             """);
     }
 
-    private void WriteScript(string body)
-    {
-        var file = Path.Combine(_directory.FullName, "fledge");
-        File.WriteAllText(file, $"#!/bin/sh\n{body}\n");
-        File.SetUnixFileMode(file, (UnixFileMode)0x1ED);
-    }
+    private void WriteScript(string body) => TestProgram.Write(Path.Combine(_directory.FullName, "fledge"), $"#!/bin/sh\n{body}\n");
 }

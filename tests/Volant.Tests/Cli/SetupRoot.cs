@@ -8,8 +8,6 @@ namespace Volant.Tests.Cli;
 /// <summary>A directory that stands for the root of a host: with accounts, small programs that keep them, and a systemd that only writes down what it is told.</summary>
 internal sealed class SetupRoot : IDisposable
 {
-    private const UnixFileMode Executable = (UnixFileMode)0b111_101_101;
-
     public SetupRoot(bool systemd = false)
     {
         Path = Directory.CreateTempSubdirectory("volar-setup-").FullName;
@@ -58,11 +56,8 @@ internal sealed class SetupRoot : IDisposable
     public string Read(string path) => File.ReadAllText(At(path));
 
     /// <summary>Puts a program there; <c>$root</c> is this directory.</summary>
-    public void Program(string path, string script)
-    {
-        Write(path, $"#!/bin/sh\nroot={Path}\necho \"$(basename $0) $*\" >>$root/calls\n{script}\n");
-        File.SetUnixFileMode(At(path), Executable);
-    }
+    public void Program(string path, string script) =>
+        TestProgram.Write(At(path), $"#!/bin/sh\nroot={Path}\necho \"$(basename $0) $*\" >>$root/calls\n{script}\n");
 
     public Task<CliResult> RunAsync(params string[] args) => new TestCli { Root = Path }.RunAsync(["setup", .. args]);
 

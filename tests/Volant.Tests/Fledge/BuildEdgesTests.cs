@@ -65,7 +65,7 @@ public sealed class BuildEdgesTests
         }
         finally
         {
-            await Spawned.RunAsync(tree, null, "/bin/umount", tree["small"]);
+            await Spawned.RunAsync(tree, null, "/bin/umount", "--lazy", tree["small"]);
         }
     }
 

@@ -55,7 +55,7 @@ public sealed class SameDiskTests
         }
         finally
         {
-            await Spawned.RunAsync(tree, null, "umount", tree["point"]);
+            await Spawned.RunAsync(tree, null, "umount", "--lazy", tree["point"]);
         }
     }
 

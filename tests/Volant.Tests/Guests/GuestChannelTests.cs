@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Volant.Daemon.Guests;
+using Volant.Daemon.Publishing;
 
 namespace Volant.Tests.Guests;
 
@@ -66,7 +67,7 @@ public sealed class GuestChannelTests : IDisposable
             Assert.True(stream.CanWrite);
         }
 
-        listener.Stop();
+        TcpForwarder.Close(listener.Server);
 
         var refusal = await Assert.ThrowsAsync<IOException>(() => GuestChannel.ConnectAsync(endpoint, Cancelled));
         Assert.Contains($"127.0.0.1:{endpoint.Port}", refusal.Message, StringComparison.Ordinal);

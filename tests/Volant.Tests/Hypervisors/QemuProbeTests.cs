@@ -60,7 +60,9 @@ public sealed class QemuProbeTests : IDisposable
     [Fact]
     public void Probe_reads_what_a_program_prints()
     {
-        var program = _directory.File("qemu", "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 8.0.1'\n"u8);
+        var program = Path.Combine(_directory.Path, "qemu");
+        TestProgram.Write(program, "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 8.0.1'\n");
+        File.SetUnixFileMode(program, UnixFileMode.UserRead);
         Assert.Throws<VolantException>(() => QemuProbe.Probe(program));
 
         File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute);

@@ -5,8 +5,6 @@ namespace Volant.Tests.Scripts;
 /// <summary><c>scripts/build-kernel.sh</c> with a source package and a compiler that are stand-ins: what is built when, and what is left.</summary>
 public sealed class BuildKernelTests : IDisposable
 {
-    private const UnixFileMode Executable = (UnixFileMode)0b111_101_101;
-
     private readonly string _root = Directory.CreateTempSubdirectory("build-kernel-").FullName;
 
     public BuildKernelTests()
@@ -108,11 +106,8 @@ public sealed class BuildKernelTests : IDisposable
 
     private List<string> Calls() => [.. File.ReadAllLines(At("calls"))];
 
-    private void Program(string name, string script)
-    {
-        File.WriteAllText(At($"bin/{name}"), $"#!/bin/bash\nset -e\nroot={_root}\necho \"{name} $*\" >>$root/calls\n{script}\n");
-        File.SetUnixFileMode(At($"bin/{name}"), Executable);
-    }
+    private void Program(string name, string script) =>
+        TestProgram.Write(At($"bin/{name}"), $"#!/bin/bash\nset -e\nroot={_root}\necho \"{name} $*\" >>$root/calls\n{script}\n");
 
     private Task<(int ExitCode, string Output)> RunAsync(params string[] arguments) => HostProgram.RunAsync(
         "/usr/bin/env",
