@@ -1,6 +1,5 @@
 using Volant.Fledge.Configuration;
 using Volant.Fledge.Output;
-using Volant.Fledge.Rootfs.Ext4;
 
 namespace Volant.Fledge.Rootfs;
 
@@ -44,13 +43,14 @@ internal sealed class MountedDisk : DiskFormat
     {
         var isXfs = _choice.Type == FilesystemType.Xfs;
         RandomAccess.SetLength(_artifact.Handle, Size(tree, isXfs ? 300 : 256, isXfs ? 80 : 200));
-        var uuid = new Guid(Ext4Identity.Of($"volant {FilesystemTypes.Name(_choice.Type)} {identity}").Uuid, bigEndian: true).ToString();
-        await _mkfs.RunAsync(isXfs ? ["-q", "-m", $"uuid={uuid}", _artifact.TemporaryPath] : ["-q", "-U", uuid, _artifact.TemporaryPath], null, null, "/", cancellationToken);
+
+        // With a UUID of its own, for the kernel mounts no two file systems of one.
+        await _mkfs.RunAsync(["-q", _artifact.TemporaryPath], null, null, "/", cancellationToken);
         var point = Directory.CreateTempSubdirectory("fledge-").FullName;
         var entries = 0;
         try
         {
-            await _mount.RunAsync(["-t", FilesystemTypes.Name(_choice.Type), "-o", isXfs ? "loop,nodev,nosuid,nouuid" : "loop,nodev,nosuid", _artifact.TemporaryPath, point], null, null, "/", cancellationToken);
+            await _mount.RunAsync(["-t", FilesystemTypes.Name(_choice.Type), "-o", "loop,nodev,nosuid", _artifact.TemporaryPath, point], null, null, "/", cancellationToken);
             try
             {
                 await _tar.RunWithInputAsync(
