@@ -1,4 +1,3 @@
-
 namespace Volant.EndToEnd;
 
 /// <summary>A real registry on loopback, with its files in a directory of its own.</summary>

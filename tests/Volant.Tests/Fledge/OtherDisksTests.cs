@@ -55,9 +55,7 @@ public sealed class OtherDisksTests
         await RequireMountsAsync(tree);
         await BuildAsync(tree);
 
-        tree.Make("point");
-        await Spawned.RunAsync(tree, null, "/bin/mount", "-o", "loop,ro", tree["out/x.img"], tree["point"]);
-        try
+        await WhileMountedAsync(tree, async () =>
         {
             Assert.Equal("100000:0:644:2:6", await StatAsync("srv/two"));
             Assert.Equal("7:0:700", (await StatAsync("srv"))[..7]);
@@ -65,12 +63,7 @@ public sealed class OtherDisksTests
             Assert.StartsWith("0:0:666:1:0", await StatAsync("dev/null"), StringComparison.Ordinal);
             Assert.Equal("odd name", await File.ReadAllTextAsync(tree["point/srv/käse und " + new string('x', 120)], TestContext.Current.CancellationToken));
             Assert.Equal(await File.ReadAllBytesAsync(tree["programs/kestrel"], TestContext.Current.CancellationToken), await File.ReadAllBytesAsync(tree["point/bin/kestrel"], TestContext.Current.CancellationToken));
-        }
-        finally
-        {
-            // A program that another test is just starting may have a copy of a file that was read.
-            await Spawned.RunAsync(tree, null, "/bin/umount", "--lazy", tree["point"]);
-        }
+        });
 
         Assert.Equal(["x.img", "x.manifest.json"], tree.Names("out"));
 
@@ -87,18 +80,25 @@ public sealed class OtherDisksTests
         await RequireMountsAsync(tree);
         await BuildAsync(tree);
 
+        await WhileMountedAsync(tree, () => BuildAsync(tree));
+
+        Assert.Equal(["x.img", "x.manifest.json"], tree.Names("out"));
+    }
+
+    /// <summary>Mounts the disk at <c>point</c> for as long as the action takes.</summary>
+    private static async Task WhileMountedAsync(TempTree tree, Func<Task> action)
+    {
         tree.Make("point");
         await Spawned.RunAsync(tree, null, "/bin/mount", "-o", "loop,ro", tree["out/x.img"], tree["point"]);
         try
         {
-            await BuildAsync(tree);
+            await action();
         }
         finally
         {
+            // A program that another test is just starting may have a copy of a file that was read.
             await Spawned.RunAsync(tree, null, "/bin/umount", "--lazy", tree["point"]);
         }
-
-        Assert.Equal(["x.img", "x.manifest.json"], tree.Names("out"));
     }
 
     internal static async Task RequireMountsAsync(TempTree tree)
