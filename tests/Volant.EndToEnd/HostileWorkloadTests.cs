@@ -28,7 +28,7 @@ public sealed class HostileWorkloadTests(Workspace workspace)
     {
         using var response = await guest.Daemon.Client.GetAsync($"{BoxGuest.Vm}/agent/v1/logs/stream", HttpCompletionOption.ResponseHeadersRead, Cancel);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(Cancel));
-        var (last, enough) = (0L, StandIn.Extent(10_000, 100_000));
+        var (last, enough) = (0L, StandIn.Extent(20_000, 100_000));
         while (last < enough)
         {
             var line = await reader.ReadLineAsync(Cancel) ?? throw new IOException($"The log ended at line {last}.");
