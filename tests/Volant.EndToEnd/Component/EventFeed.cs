@@ -19,6 +19,7 @@ internal sealed class EventFeed : IAsyncDisposable
     private readonly HttpResponseMessage _response;
     private readonly StreamReader _reader;
     private readonly ConcurrentQueue<Arrival> _arrived = new();
+    private readonly CancellationTokenSource _ended = new();
     private readonly Task _reading;
 
     private EventFeed(HttpResponseMessage response, StreamReader reader)
@@ -64,9 +65,12 @@ internal sealed class EventFeed : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _response.Dispose();
+        // A response that is disposed while it is read can make the read fail by a null reference of its own.
+        await _ended.CancelAsync();
         await _reading;
         _reader.Dispose();
+        _response.Dispose();
+        _ended.Dispose();
     }
 
     private async Task ReadAsync()
@@ -74,7 +78,7 @@ internal sealed class EventFeed : IAsyncDisposable
         var (id, type) = (0L, string.Empty);
         try
         {
-            while (await _reader.ReadLineAsync(CancellationToken.None) is { } line)
+            while (await _reader.ReadLineAsync(_ended.Token) is { } line)
             {
                 if (line.StartsWith("id: ", StringComparison.Ordinal))
                 {
