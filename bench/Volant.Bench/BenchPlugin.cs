@@ -9,6 +9,8 @@ internal static class BenchPlugin
     /// <summary>Seconds that the idle guest is observed for; its page answers after them.</summary>
     public const int IdleSeconds = 10;
 
+    private const int SettleSeconds = 2;
+
     /// <summary>Path of the page with which the idle guest reports on itself.</summary>
     public const string IdlePage = "cgi-bin/idle.cgi";
 
@@ -26,12 +28,13 @@ internal static class BenchPlugin
         var pages = Directory.CreateDirectory(Path.Combine(directory, "www", "cgi-bin")).Parent!.FullName;
         await File.WriteAllTextAsync(Path.Combine(pages, "healthz.txt"), "ok\n", cancellationToken);
 
-        // Both samples are taken by one request, so no request of ours falls between them.
+        // Both samples are taken by one request, so no request of ours falls between them; the agent's work for it is over before the first.
         await WriteProgramAsync(
             Path.Combine(pages, IdlePage),
             $"""
             #!/bin/busybox sh
             printf 'Content-Type: text/plain\r\n\r\n'
+            busybox sleep {SettleSeconds}
             busybox cat /proc/1/stat
             busybox sleep {IdleSeconds}
             busybox echo {IdleSeparator}

@@ -12,6 +12,7 @@ internal static partial class GuestFigure
     private static readonly Aim FileAim = new(10, Worst: true);
     private static readonly Aim HandOverAim = new(500);
     private static readonly Aim MemoryAim = new(16, Worst: true);
+    private static readonly Aim IdleAim = new(1, Worst: true);
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(2);
 
     public static async Task<Section> MeasureAsync(BenchContext context, CancellationToken cancellationToken)
@@ -42,7 +43,7 @@ internal static partial class GuestFigure
             .Add("of that, not backed by a file (RssAnon)", "MB", windows.Select(window => window.AnonymousBytes / Megabyte))
             .Add("most that it ever was (VmHWM)", "MB", windows.Select(window => window.PeakBytes / Megabyte))
             .Add("memory of the whole guest in use (MemTotal − MemAvailable)", "MB", windows.Select(window => window.UsedBytes / Megabyte))
-            .Add("processor time of PID 1 while idle, of one virtual processor", "%", windows.Select(window => window.BusyPercent))
+            .Add("processor time of PID 1 while idle, of one virtual processor", "%", windows.Select(window => window.BusyPercent), IdleAim)
             .Note($"The program has {bytes.ToString("#,##0", CultureInfo.InvariantCulture)} bytes. Windows of {BenchPlugin.IdleSeconds} s; the kernel counts processor time in steps of 10 ms, so one step is {100 / TicksPerSecond / BenchPlugin.IdleSeconds:0.0} %. " +
                 $"The guest had been up for {windows[0].UptimeSeconds:0} s when the first ended.");
     }
