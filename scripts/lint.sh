@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 DOTNET_TieredCompilation=0 dotnet format whitespace Volant.slnx --verify-no-changes --no-restore
 if command -v shellcheck >/dev/null; then
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh tests/*/*.sh .ci/run
 else
     echo "lint: shellcheck is not installed; scripts are not checked"
 fi

@@ -39,8 +39,8 @@ internal static class DaemonEnvironment
         ("VOLANT_KERNEL_VMLINUX", "/var/lib/volant/kernel/vmlinux", "guest kernel as ELF; preferred, when it exists, for guests without a root disk"),
         ("VOLANT_AGENT", "kestrel beside volantd", "agent that VMs with a root disk and no initramfs boot with"),
         ("VOLANT_HYPERVISOR", "Cloud Hypervisor where it and KVM are there, else QEMU", "cloud-hypervisor, qemu, or the path of a program: QEMU's if its name starts with qemu, else Cloud Hypervisor's"),
-        ("VOLANT_VM_UIDS", "200000-265535 for root, else off", "user ids that hypervisors run as, each VM's as one of its own that sees nothing but its files; off for volantd's own user"),
-        ("VOLANT_CGROUP", "/sys/fs/cgroup/volant for root on a host with cgroup v2, else off", "directory of the control group whose children limit processor, memory and processes of each hypervisor; off for no limits"),
+        ("VOLANT_VM_UIDS", "200000-265535 for root and the service, else off", "user ids that hypervisors run as, each VM's as one of its own that sees nothing but its files; off for volantd's own user"),
+        ("VOLANT_CGROUP", "/sys/fs/cgroup/volant for root and the service on a host with cgroup v2, else off", "directory of the control group whose children limit processor, memory and processes of each hypervisor; off for no limits"),
         ("VOLANT_IO_MAX", "none", "what each hypervisor may read and write of the disk with VOLANT_DB_PATH in a second, such as rbps=200M,wbps=100M,riops=5000,wiops=5000; needs VOLANT_CGROUP"),
         ("VOLANT_IMAGE_DIRS", "<state directory>/images", "colon list of directories that manifests may name files in"),
         ("VOLANT_VFIO_ALLOW", "none", "comma list of PCI devices that may be passed through: vendor:device, vendor:*, or an address"),
@@ -321,7 +321,7 @@ internal static class DaemonEnvironment
         var there = File.Exists($"{Mount}/cgroup.controllers");
         return text switch
         {
-            null => there && EffectiveUser.Id == 0 ? $"{Mount}/volant" : null,
+            null => there && MayConfine() ? $"{Mount}/volant" : null,
             "off" => null,
             _ when Path.IsPathRooted(text) && File.Exists(Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(text)) ?? "/", "cgroup.controllers")) => Path.TrimEndingDirectorySeparator(text),
             _ => throw Bad("VOLANT_CGROUP", text, $"off, or a directory to be made in a control group of version 2, such as {Mount}/volant"),
@@ -348,12 +348,16 @@ internal static class DaemonEnvironment
         }
     }
 
+    /// <summary>Whether hypervisors can have users, file views and control groups of their own: root can give them, and a service with these rights.</summary>
+    private static bool MayConfine() =>
+        EffectiveUser.Has(Capability.Chown, Capability.DacOverride, Capability.Kill, Capability.SetGid, Capability.SetUid, Capability.SysAdmin, Capability.Mknod) && FileView.IsPossible();
+
     private static (uint First, uint Last)? ParseUids(string? text)
     {
         const uint First = 200_000, Last = 265_535, LastUid = 4_294_967_293;
         if (text is null)
         {
-            return EffectiveUser.Id == 0 && FileView.IsPossible() ? (First, Last) : null;
+            return MayConfine() ? (First, Last) : null;
         }
 
         if (text == "off")
@@ -364,7 +368,7 @@ internal static class DaemonEnvironment
         var parts = text.Split('-');
         return parts.Length == 2 && uint.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var first) &&
             uint.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var last) && first > 0 && first < last && last <= LastUid
-            ? EffectiveUser.Id == 0 && FileView.IsPossible() ? (first, last) : throw Bad("VOLANT_VM_UIDS", text, "off, because only root with CAP_SYS_ADMIN can run programs as other users")
+            ? MayConfine() ? (first, last) : throw Bad("VOLANT_VM_UIDS", text, "off, because running programs as other users, with files of their own, needs root, or the capabilities of the unit of 'volar setup'")
             : throw Bad("VOLANT_VM_UIDS", text, "off, or a range of user ids such as 200000-265535");
     }
 

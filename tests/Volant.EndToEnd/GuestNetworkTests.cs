@@ -9,13 +9,6 @@ public sealed class GuestNetworkTests : IAsyncLifetime
 {
     private const string Host = "192.168.127.1";
     private const string Host6 = "fd3c:51a0:77ee::c0a8:7f01";
-    private const uint Service = 65534;
-
-    // The rights that the unit of 'volar setup' gives; /dev/net/tun is open to all there (udev's rules), and may not be here.
-    private const string AsService = """
-        mount --bind "$0" /dev/net/tun && exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs \
-            --inh-caps=-all,+net_admin,+net_bind_service --ambient-caps=-all,+net_admin,+net_bind_service --bounding-set=-all,+net_admin,+net_bind_service "$@"
-        """;
 
     private readonly string _namespace = $"vt-{Guid.NewGuid().ToString("N")[..8]}";
     private readonly string _directory = Directory.CreateTempSubdirectory("vt-net-").FullName;
@@ -71,12 +64,12 @@ public sealed class GuestNetworkTests : IAsyncLifetime
     [Fact]
     public async Task The_installed_service_serves_its_guests_without_root_and_they_are_its_users()
     {
+        // Open to all by udev's rules; here it may not be.
         var tun = Path.Combine(_directory, "tun");
         var made = await Command.RunAsync(["sh", "-c", $"mknod -m 666 {tun} c 10 200"]);
         Assert.SkipUnless(made.ExitCode == 0, $"this machine refuses devices: {made.Error}");
-        Make("sh", "-c", AsService, tun);
-        var owned = await Command.RunAsync(["chown", $"{Service}", _daemon!.Directory]);
-        Assert.True(owned.ExitCode == 0, owned.ToString());
+        Make(["sh", "-c", "mount --bind \"$0\" /dev/net/tun && exec \"$@\"", tun, .. await ServiceRights.CommandAsync()]);
+        await ServiceRights.GiveAsync(_daemon!);
 
         // The test disposes of the daemon.
         var guest = await BoxGuest.StartAsync(_directory, "exec sleep 100000", _daemon, """{"network": {"mode": "dhcp"}}""");
@@ -86,7 +79,7 @@ public sealed class GuestNetworkTests : IAsyncLifetime
         Assert.Contains($"inet {vm.IpAddress}/24", await UntilAsync(guest, "ip -4 addr show dev eth0 | grep inet"), StringComparison.Ordinal);
         Assert.Contains(vm.IpAddress, await guest.RunAsync($"nslookup box.volant.internal {Host}"), StringComparison.Ordinal);
         Assert.Contains("CapEff:\t0000000000000000", await File.ReadAllTextAsync($"/proc/{vm.Pid}/status", Cancel), StringComparison.Ordinal);
-        Assert.Contains($"persist user {Service}", (await Command.RunAsync(["ip", "-n", _namespace, "tuntap", "show"])).Output, StringComparison.Ordinal);
+        Assert.Matches("persist user 2[0-9]{5}", (await Command.RunAsync(["ip", "-n", _namespace, "tuntap", "show"])).Output);
     }
 
     public async ValueTask DisposeAsync()

@@ -31,6 +31,7 @@ id -nG volant | grep -qw kvm || fail "volant is not in the group kvm"
 [ -L /etc/systemd/system/multi-user.target.wants/volantd.service ] || fail "the unit is not enabled"
 dpkg --verify volant >/tmp/verify 2>&1 || true
 [ ! -s /tmp/verify ] || fail "dpkg finds changes: $(cat /tmp/verify)"
+# shellcheck source=/dev/null
 source /usr/share/bash-completion/completions/volar
 complete -p volar >/dev/null || fail "there is no completion for bash"
 

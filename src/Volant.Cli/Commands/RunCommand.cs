@@ -23,7 +23,7 @@ internal sealed class RunCommand
     private readonly Option<int?> _memory = Symbols.Number("--memory", "MIB", "Memory in MiB", 1, ManifestRules.MaxMemoryMib);
     private readonly Option<string?> _network = Symbols.Text("--network", "MODE", "bridged, dhcp, or vsock for a guest without a network [default: bridged]");
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
-    private readonly Option<int?> _timeout = Symbols.WaitTimeout();
+    private readonly Option<TimeSpan?> _timeout = Symbols.WaitTimeout();
 
     private RunCommand()
     {

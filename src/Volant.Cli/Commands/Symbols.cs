@@ -64,7 +64,7 @@ internal static class Symbols
     public static Option<bool> Wait(string description) => new("--wait", "-w") { Description = description };
 
     /// <summary><c>--timeout</c>.</summary>
-    public static Option<int?> WaitTimeout() => Number("--timeout", "S", "How long --wait waits, in seconds [default: 120]", 1, MaxWaitSeconds);
+    public static Option<TimeSpan?> WaitTimeout() => Duration("--timeout", "How long --wait waits, such as 90s or 5m; in whole seconds [default: 120s]", MaxWaitSeconds * 1000L);
 
     /// <summary>An integer option with bounds.</summary>
     public static Option<T?> Number<T>(string name, string helpName, string description, T least, T most)
@@ -135,15 +135,15 @@ internal static class Symbols
 
     /// <summary>How long to wait; null when <c>--wait</c> is not given.</summary>
     /// <exception cref="CliException"><c>--timeout</c> without <c>--wait</c>.</exception>
-    public static TimeSpan? WaitOf(ParseResult parsed, Option<bool> wait, Option<int?> timeout)
+    public static TimeSpan? WaitOf(ParseResult parsed, Option<bool> wait, Option<TimeSpan?> timeout)
     {
-        var seconds = parsed.GetValue(timeout);
+        var time = parsed.GetValue(timeout);
         if (!parsed.GetValue(wait))
         {
-            return seconds is null ? null : throw CliException.Usage("--timeout has no meaning without --wait; add --wait.");
+            return time is null ? null : throw CliException.Usage("--timeout has no meaning without --wait; add --wait.");
         }
 
-        return TimeSpan.FromSeconds(seconds ?? DefaultWaitSeconds);
+        return TimeSpan.FromSeconds(time is { TotalSeconds: var seconds } ? Math.Ceiling(seconds) : DefaultWaitSeconds);
     }
 
     private static void RequirePluginName(SymbolResult result) =>

@@ -25,7 +25,7 @@ internal sealed class VmsCreateCommand
     private readonly Option<string[]> _allowlist = Symbols.Repeated("--device-allowlist", "VENDOR:DEVICE", "Allowed devices, such as 10de:*");
     private readonly Option<string[]> _volumes = VolumeOption.Create();
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
-    private readonly Option<int?> _timeout = Symbols.WaitTimeout();
+    private readonly Option<TimeSpan?> _timeout = Symbols.WaitTimeout();
 
     private VmsCreateCommand()
     {

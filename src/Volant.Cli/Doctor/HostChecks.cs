@@ -36,6 +36,7 @@ internal sealed class HostChecks(HostRoot root, TimeProvider clock)
         yield return ImageTool();
         yield return Kernel();
         yield return ControlGroups();
+        yield return HypervisorUsers();
         yield return Vsock();
         yield return Forward();
         yield return PacketFilter();
@@ -157,6 +158,28 @@ internal sealed class HostChecks(HostRoot root, TimeProvider clock)
     private Check ControlGroups() => File.Exists(At("/sys/fs/cgroup/cgroup.controllers"))
         ? new Check("cgroups", CheckResult.Ok, "Control groups are version 2.")
         : new Check("cgroups", CheckResult.Warning, "Control groups are not version 2 (no /sys/fs/cgroup/cgroup.controllers): what VMs use cannot be limited.", "boot with systemd.unified_cgroup_hierarchy=1, or a distribution of 2021 or later");
+
+    /// <summary>Whether the users of hypervisors are theirs alone: what <c>subuid(5)</c> gives to a person's containers could signal and trace them.</summary>
+    private Check HypervisorUsers()
+    {
+        const string Name = "users", Default = "200000-265535";
+        var range = root.Variable("VOLANT_VM_UIDS") ?? Default;
+        if (range.Split('-') is not [var from, var to] || !long.TryParse(from, CultureInfo.InvariantCulture, out var first) || !long.TryParse(to, CultureInfo.InvariantCulture, out var last))
+        {
+            return new Check(Name, CheckResult.Skipped, $"VOLANT_VM_UIDS is {range}.");
+        }
+
+        var others =
+            from file in new[] { "/etc/subuid", "/etc/subgid" }
+            where File.Exists(At(file))
+            from line in File.ReadLines(At(file))
+            let fields = line.Split(':')
+            where fields.Length == 3 && long.TryParse(fields[1], CultureInfo.InvariantCulture, out var start) && long.TryParse(fields[2], CultureInfo.InvariantCulture, out var count) && start <= last && first < start + count
+            select $"{file} gives some of them to {fields[0]}";
+        return others.FirstOrDefault() is { } taken
+            ? new Check(Name, CheckResult.Warning, $"Hypervisors run as the users {range}, but {taken}, whose containers could disturb VMs.", "set VOLANT_VM_UIDS to a range that nobody has, such as 1900000000-1900065535")
+            : new Check(Name, CheckResult.Ok, $"The users {range} are free for hypervisors.");
+    }
 
     private Check Vsock() => File.Exists(At("/dev/vhost-vsock"))
         ? new Check("vsock", CheckResult.Ok, "/dev/vhost-vsock is there.")

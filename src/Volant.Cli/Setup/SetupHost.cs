@@ -128,11 +128,14 @@ internal sealed class SetupHost(HostRoot root)
         return HostProgram.RunAsync(At(program), arguments, environment, cancellationToken);
     }
 
-    /// <summary>Ids of the processes of a user, without those of one program.</summary>
-    public IReadOnlyList<string> ProcessesOf(uint uid, string except) =>
+    /// <summary>Owners of what is in a directory; none when it is not there.</summary>
+    public IReadOnlyList<uint> OwnersIn(string directory) => [.. List(directory).Select(name => LinkStatus.Find(At($"{directory}/{name}"))?.Uid).OfType<uint>().Distinct()];
+
+    /// <summary>Ids of the processes of some users, without those of one program.</summary>
+    public IReadOnlyList<string> ProcessesOf(IReadOnlyCollection<uint> uids, string except) =>
     [
         .. from name in List("/proc")
-           where name.All(char.IsAsciiDigit) && LinkStatus.Find(At($"/proc/{name}")) is { } status && status.Uid == uid && ReadWord($"/proc/{name}/comm") is { } comm && comm != except
+           where name.All(char.IsAsciiDigit) && LinkStatus.Find(At($"/proc/{name}")) is { } status && uids.Contains(status.Uid) && ReadWord($"/proc/{name}/comm") is { } comm && comm != except
            select name,
     ];
 

@@ -1,3 +1,4 @@
+using System.Text;
 using Volant.Linux.IO;
 
 namespace Volant.Cli.Setup;
@@ -17,13 +18,23 @@ internal sealed class UndoSteps(SetupHost host, SetupJournal journal)
     /// <exception cref="CliException">VMs run; nothing has been attempted.</exception>
     public IReadOnlyList<SetupStep> All()
     {
-        if (journal.Changes.Count > 0 && host.UserId(SetupSettings.User) is { } user && host.ProcessesOf(user, except: "volantd") is { Count: > 0 } processes)
+        if (journal.Changes.Count > 0 && host.UserId(SetupSettings.User) is { } user && host.ProcessesOf([user, .. UsersOfVms()], except: "volantd") is { Count: > 0 } processes)
         {
             throw CliException.Failed(
-                $"{processes.Count} processes of user {SetupSettings.User} run (such as {processes[0]}), hypervisors among them; delete the VMs first: volar vms list --quiet | xargs volar vms delete");
+                $"{processes.Count} processes of the service run (such as {processes[0]}), hypervisors among them; delete the VMs first: volar vms list --quiet | xargs volar vms delete");
         }
 
         return [.. journal.Changes.Reverse().Select(UndoOf), ManagerStep()];
+    }
+
+    /// <summary>Users that hypervisors run as: whoever owns a VM's directory, but root, where the service is told to run them as itself.</summary>
+    private IEnumerable<uint> UsersOfVms()
+    {
+        const string Variable = "Environment=VOLANT_RUNTIME_DIR=";
+        var units = journal.Changes.Where(change => change.Kind == ChangeKinds.File && change.Subject.EndsWith(".service", StringComparison.Ordinal)).Select(change => host.Read(change.Subject));
+        var directory = units.OfType<byte[]>().SelectMany(unit => Encoding.UTF8.GetString(unit).Split('\n')).FirstOrDefault(line => line.StartsWith(Variable, StringComparison.Ordinal))?[Variable.Length..]
+            ?? SetupSettings.DefaultRuntimeDirectory;
+        return host.OwnersIn(directory).Where(owner => owner != 0);
     }
 
     private SetupStep UndoOf(Change change) => change.Kind switch

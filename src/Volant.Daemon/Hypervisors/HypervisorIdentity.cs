@@ -1,3 +1,4 @@
+using Volant.Linux.IO;
 using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Hypervisors;
@@ -11,21 +12,22 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
 
     /// <summary>Hypervisors that serve VMs below a runtime directory, among them those that were started but never recorded.</summary>
     /// <remarks>
-    /// Only processes of this user, or of any when it is root, who gives VMs users of their own; whose executable is the hypervisor's and whose
-    /// command line carries the identity of a VM and a control socket in a directory below.
+    /// Only processes of this user, or of any when it gives VMs users of their own; whose executable is the hypervisor's and whose command line
+    /// carries the identity of a VM and a control socket in a directory below. Where this process may not see what another user's executes, that
+    /// user must have been given the directory.
     /// </remarks>
     /// <param name="runtimeDirectory">Directory that holds the directories of the VMs.</param>
     public IReadOnlyList<(Guid Uid, ProcessIdentity Process)> FindBelow(string runtimeDirectory)
     {
         var root = Path.TrimEndingDirectorySeparator(Path.GetFullPath(runtimeDirectory)) + '/';
-        var user = EffectiveUser.Id == 0 ? null : UserOf("self");
+        var user = EffectiveUser.Has(Capability.SetUid) ? null : UserOf("self");
         var found = new List<(Guid, ProcessIdentity)>();
         foreach (var pid in ProcessIdentity.AllPids())
         {
             // The identity is read first and looked at again last: in between, the process id may have changed hands.
-            if (ProcessIdentity.Find(pid) is { } process && IsHypervisor(pid) is true && (user is null || UserOf(pid.ToString()) == user) &&
+            if (ProcessIdentity.Find(pid) is { } process && IsHypervisor(pid) is not false and var seen && (user is null || UserOf(pid.ToString()) == user) &&
                 read(ProcessIdentity.CommandLine(pid)) is var (uid, socket) &&
-                socket.StartsWith(root, StringComparison.Ordinal) && process.IsAlive())
+                socket.StartsWith(root, StringComparison.Ordinal) && (seen is true || OwnsDirectoryOf(socket, pid)) && process.IsAlive())
             {
                 found.Add((uid, process));
             }
@@ -36,7 +38,7 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
 
     /// <summary>Whether a process runs, by its executable and its command line, the hypervisor of exactly this VM.</summary>
     /// <remarks>
-    /// Root without CAP_SYS_PTRACE may not see what another user's process executes. Then its command line has to do: it is the process that was recorded,
+    /// Without CAP_SYS_PTRACE this process may not see what another user's executes. Then its command line has to do: it is the process that was recorded,
     /// and a VM declared gone would have its address and its disk given away while it runs.
     /// </remarks>
     public bool Matches(VmHandle handle) =>
@@ -77,6 +79,11 @@ internal sealed class HypervisorIdentity(Func<string, bool> isProgram, Func<IRea
             return false;
         }
     }
+
+    /// <summary>Whether a process is the user that the directory of its VM was given to.</summary>
+    private bool OwnsDirectoryOf(string socket, int pid) =>
+        ProcessIdentity.CommandLine(pid) is [var program, ..] && isProgram(Path.GetFileName(program)) &&
+        LinkStatus.Find(Path.GetDirectoryName(socket)!) is { Kind: not LinkKind.SymbolicLink } directory && $"{directory.Uid}" == UserOf($"{pid}");
 
     /// <summary>Effective user id of a process, as text; null when it is gone.</summary>
     private static string? UserOf(string pid)

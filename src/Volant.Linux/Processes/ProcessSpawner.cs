@@ -43,16 +43,6 @@ public sealed record SpawnRequest
     public IReadOnlyList<Capability> Capabilities { get; init; } = [];
 }
 
-/// <summary>A right of root's that can be had alone (<c>linux/capability.h</c>).</summary>
-public enum Capability
-{
-    /// <summary>Ports below 1024.</summary>
-    NetBindService = 10,
-
-    /// <summary>Interfaces, addresses, neighbours and rules of the network.</summary>
-    NetAdmin = 12,
-}
-
 /// <summary>Starts processes that owe nothing to their parent: own session, chosen environment, no inherited descriptor, no ambient capability but those asked for.</summary>
 /// <remarks>
 /// <c>posix_spawn</c> with SETSID, SETSIGMASK and SETSIGDEF: signals are default and unblocked (.NET ignores SIGPIPE, and a child would

@@ -29,7 +29,7 @@ internal static unsafe partial class ThreadCredentials
     /// <param name="user">Whose rights it has; null for those of this process.</param>
     /// <param name="noNewPrivileges">Whether what it starts can never gain rights.</param>
     /// <param name="action">What is done.</param>
-    /// <exception cref="Win32Exception">EPERM: only root may become another user. EAGAIN: no more threads.</exception>
+    /// <exception cref="Win32Exception">EPERM: needs CAP_SETUID and CAP_SETGID. EAGAIN: no more threads.</exception>
     public static T Run<T>(FileView? view, ProcessUser? user, bool noNewPrivileges, Func<T> action)
     {
         ExceptionDispatchInfo? failure = null;
@@ -87,6 +87,19 @@ internal static unsafe partial class ThreadCredentials
 
         LinuxError.Check((int)Call(IsArm ? 149 : 119, (nint)user.Gid, (nint)user.Gid, (nint)user.Gid, 0, 0, 0), $"Taking the group {user.Gid}");
         LinuxError.Check((int)Call(IsArm ? 147 : 117, (nint)user.Uid, (nint)user.Uid, (nint)user.Uid, 0, 0, 0), $"Taking the user {user.Uid}");
+        if (user.Uid != 0)
+        {
+            DropCapabilities();
+        }
+    }
+
+    /// <summary>Gives up every right of root's. The kernel does so by itself when root becomes another user, but not for a service that had them as a user.</summary>
+    /// <remarks>Ambient ones go with the inheritable ones. The structures are those of <c>capset(2)</c>, version 3.</remarks>
+    private static void DropCapabilities()
+    {
+        var header = stackalloc uint[2] { 0x20080522, 0 };
+        var none = stackalloc uint[6];
+        LinuxError.Check((int)Call(IsArm ? 91 : 126, (nint)header, (nint)none, 0, 0, 0, 0), "Giving up capabilities");
     }
 
     [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]

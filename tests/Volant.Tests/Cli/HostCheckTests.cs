@@ -40,6 +40,21 @@ public sealed class HostCheckTests
     }
 
     [Theory]
+    [InlineData("pilot:165536:65536\n", true)]
+    [InlineData("pilot:100000:65536\nother:265536:65536\n", false)]
+    [InlineData("garbage\npilot:x:y\n", false)]
+    public async Task Users_of_hypervisors_that_somebody_else_has_are_told(string subordinate, bool taken)
+    {
+        using var root = new SetupRoot();
+        root.Write("etc/subgid", subordinate);
+
+        var check = (await RunAsync(root))["users"];
+
+        Assert.Equal(taken ? CheckResult.Warning : CheckResult.Ok, check.Result);
+        Assert.Equal(taken, check.Remedy is not null);
+    }
+
+    [Theory]
     [InlineData("echo cloud-hypervisor v52.0.0", "v52.0.0", true)]
     [InlineData("echo cloud-hypervisor v101.1-dirty", "v101.1-dirty", true)]
     [InlineData("echo cloud-hypervisor v51.1.0", "older than v52", false)]

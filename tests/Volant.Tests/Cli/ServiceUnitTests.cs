@@ -19,11 +19,20 @@ public sealed class ServiceUnitTests
     }
 
     [Fact]
-    public async Task The_exposure_of_the_unit_is_at_most_2_5()
+    public async Task The_exposure_of_the_unit_is_at_most_4_2()
     {
-        var (code, output) = await AnalyzeAsync("security", "--offline=true", "--no-pager", "--threshold=25");
+        var (code, output) = await AnalyzeAsync("security", "--offline=true", "--no-pager", "--threshold=42");
 
         Assert.True(code == 0, output);
+    }
+
+    /// <summary>Groups of systemd hold neither: without them QEMU knows no sandbox and does not start, and Cloud Hypervisor cannot confine itself.</summary>
+    [Fact]
+    public void Hypervisors_may_confine_themselves()
+    {
+        var calls = ServiceUnit.Text(Settings()).Split('\n').Where(line => line.StartsWith("SystemCallFilter=", StringComparison.Ordinal)).SelectMany(line => line["SystemCallFilter=".Length..].Split(' '));
+
+        Assert.Superset(["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"], calls.ToHashSet(StringComparer.Ordinal));
     }
 
     [Fact]
