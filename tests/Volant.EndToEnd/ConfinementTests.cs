@@ -32,7 +32,10 @@ public sealed class ConfinementTests(Workspace workspace) : IAsyncLifetime
             Assert.Equal(0ul, ulong.Parse(status[set], NumberStyles.HexNumber, CultureInfo.InvariantCulture));
         }
 
+        // QEMU's own filter, and the one that lets it make Unix sockets alone.
         Assert.Equal(("1", "2"), (status["NoNewPrivs"], status["Seccomp"]));
+        Assert.Equal("2", status.GetValueOrDefault("Seccomp_filters", "2"));
+        Assert.Empty(await File.ReadAllTextAsync($"/proc/{one.Pid}/environ", TestContext.Current.CancellationToken));
 
         // With its identity, by its own view: what it needs, and nothing else.
         var view = $"/proc/{one.Pid}/root";

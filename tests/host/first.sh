@@ -32,6 +32,7 @@ limit memory.oom.group 1
 limit pids.max 129
 limit cpu.max '200000 100000'
 for path in /proc /etc/shadow /var/lib/volant/state.db; do [ ! -e "/proc/$pid/root$path" ] || fail "the hypervisor sees $path"; done
+[ "$(sed -n 's/^Seccomp_filters:	//p' "/proc/$pid/status")" -ge 2 ] || fail "it may make any socket"
 refused "Permission denied" setpriv --reuid="$user" --regid="$user" --clear-groups cat /var/lib/volant/state.db
 daemon=$(systemctl show --property MainPID --value volantd)
 [ "$(stat -c %U "/proc/$daemon")" = volant ] || fail "the daemon is user $(stat -c %U "/proc/$daemon")"
@@ -57,16 +58,21 @@ is web pid "$pid" || fail "the VM was started anew: $(get web pid) instead of $p
 refused "delete the VMs first" dpkg --remove volant
 say "the VM has outlived a restart and a kill of the service, and an upgrade"
 
-# A network, which the service makes itself; and a disk.
-sed 's/"mode": "vsock"/"mode": "bridged"/; s/"name": "hello"/"name": "bridged"/' hello.manifest.json >/tmp/bridged.manifest.json
-quietly volar plugins install /tmp/bridged.manifest.json
+# A network, which the service makes itself; an initramfs of this host, which nobody uploads; and a disk, of which only so much may be written in a second.
+echo 'VOLANT_IO_MAX=wbps=10M' >>/etc/volant/volantd.env
+quietly systemctl restart volantd
+install -D -m 0644 hello.cpio.gz /var/lib/volant/images/hello.cpio.gz
+sed 's/"mode": "vsock"/"mode": "bridged"/; s/"name": "hello"/"name": "bridged"/; s#file:///payload/#file:///var/lib/volant/images/#' hello.manifest.json >/tmp/bridged.manifest.json
+quietly curl -fsS -H 'Content-Type: application/json' --data-binary @/tmp/bridged.manifest.json http://127.0.0.1:7777/api/v1/plugins
 quietly volar volumes create data --size 64
 echo '{"volumes": [{"name": "data", "target": "vda"}]}' >/tmp/config.json
 quietly volar vms create net --plugin bridged --config /tmp/config.json --wait --timeout 300
 address=$(get net ip_address)
 refused "Connection refused" timeout 20 bash -c "</dev/tcp/$address/9"
 quietly volar vms exec net sh -c 'echo kept | dd of=/dev/vda bs=512 conv=sync,fsync'
-say "a second VM has the address $address and a volume"
+limits=$(cat "/sys/fs/cgroup/volant/$(get net uid)/io.max")
+[[ "$limits" == *" wbps=10485760 "* ]] || fail "io.max is '$limits'"
+say "a second VM has the address $address and a volume, and the limit $limits"
 
 # Memory beyond the limit ends the VM alone, and is told.
 echo 1M >"/sys/fs/cgroup/volant/$uid/memory.max"

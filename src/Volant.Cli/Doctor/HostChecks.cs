@@ -21,6 +21,7 @@ internal sealed class HostChecks(HostRoot root, TimeProvider clock)
 
     private static readonly string[] Hypervisors = ["qemu-system-x86_64", "qemu-system-aarch64", "cloud-hypervisor"];
     private static readonly string[] LibraryDirectories = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/lib"];
+    private static readonly string[] SubordinateIds = ["/etc/subuid", "/etc/subgid"];
     private static readonly TimeSpan VersionLimit = TimeSpan.FromSeconds(5);
 
     /// <summary>All of them, in the order of a start.</summary>
@@ -170,7 +171,7 @@ internal sealed class HostChecks(HostRoot root, TimeProvider clock)
         }
 
         var others =
-            from file in new[] { "/etc/subuid", "/etc/subgid" }
+            from file in SubordinateIds
             where File.Exists(At(file))
             from line in File.ReadLines(At(file))
             let fields = line.Split(':')

@@ -31,8 +31,8 @@ internal static class ServiceUnit
         SystemCallFilter=seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 
         # All of this holds for hypervisors, too. Not here: ProtectControlGroups and ProtectProc, because each has a control group of its own and
-        # is watched, MemoryDenyWriteExecute, because QEMU translates code when it emulates, and
-        # ProtectKernelTunables, because /proc/sys/net says how the bridge behaves.
+        # is watched; MemoryDenyWriteExecute, because QEMU translates code when it emulates; ProtectKernelTunables, because /proc/sys/net says how
+        # the bridge behaves; and RestrictSUIDSGID, which takes openat2 away, by which volantd looks up paths safely.
         ProtectSystem=strict
         ProtectHome=yes
         ProtectClock=yes
@@ -52,7 +52,6 @@ internal static class ServiceUnit
         LockPersonality=yes
         RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_VSOCK
         RestrictRealtime=yes
-        RestrictSUIDSGID=yes
         SystemCallArchitectures=native
         SystemCallErrorNumber=EPERM
         """;

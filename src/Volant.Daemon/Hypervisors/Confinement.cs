@@ -5,7 +5,7 @@ using Volant.Linux.Processes;
 
 namespace Volant.Daemon.Hypervisors;
 
-/// <summary>Starts a hypervisor as a user of its own that sees nothing but its program and the files of its VM (reliability §5.4).</summary>
+/// <summary>Starts a hypervisor as a user of its own that sees nothing but its program and the files of its VM, and can make no connection (reliability §5.4).</summary>
 /// <remarks>
 /// Its writable files become its own; what it shares with others it may read. All of it is named by the specification, so a file that is
 /// not in there cannot be opened, whatever the guest makes of the hypervisor.
@@ -21,12 +21,13 @@ internal static class Confinement
 
     private static readonly string[] Devices = ["/dev/null", "/dev/urandom", "/dev/random", "/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"];
 
-    /// <summary>The start of a specification's hypervisor, confined if it has a user. Gives that user its files.</summary>
-    /// <param name="request">The start.</param>
+    /// <summary>The start of a specification's hypervisor: without new rights, with few sockets, and if it has a user as that. Gives that user its files.</summary>
+    /// <param name="request">The start, with the sockets that this kind of hypervisor needs.</param>
     /// <param name="spec">What is started.</param>
     /// <exception cref="VolantException"><c>hypervisor_unavailable</c>: a shared file may not be read by others, or cannot be given away.</exception>
     public static SpawnRequest Apply(SpawnRequest request, LaunchSpec spec)
     {
+        request = request with { NoNewPrivileges = true };
         if (spec.User is not { } user)
         {
             return request;
@@ -39,7 +40,6 @@ internal static class Confinement
             return request with
             {
                 User = user,
-                NoNewPrivileges = true,
                 View = new FileView(mountPoint, [.. ProgramFiles(request.Arguments[0]), .. FilesOf(spec, user), .. spec.PciDevices.SelectMany(FilesOfDevice).Distinct()]),
             };
         }

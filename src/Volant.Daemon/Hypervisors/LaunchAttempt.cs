@@ -16,16 +16,19 @@ internal sealed class LaunchAttempt
     private const long DeviceMemoryMib = 1024;
 
     private readonly LaunchSpec _spec;
+    private readonly SocketAccess _sockets;
     private readonly int _overheadMib;
     private readonly long _logStart;
 
     /// <summary>Checks the boot media and removes the sockets that an earlier run left.</summary>
     /// <param name="spec">What is started.</param>
+    /// <param name="sockets">Which sockets this hypervisor makes.</param>
     /// <param name="overheadMib">Memory in MiB that this hypervisor needs besides a tenth of the guest's.</param>
     /// <exception cref="VolantException"><c>artifact_not_found</c> or <c>invalid_media</c>.</exception>
-    public LaunchAttempt(LaunchSpec spec, int overheadMib = 0)
+    public LaunchAttempt(LaunchSpec spec, SocketAccess sockets, int overheadMib = 0)
     {
         _spec = spec;
+        _sockets = sockets;
         _overheadMib = overheadMib;
         BootFiles.CheckKernel(spec.Kernel);
         if (spec.Initramfs is { } initramfs)
@@ -50,7 +53,7 @@ internal sealed class LaunchAttempt
             }
 
             AllowLockedMemory();
-            var request = new SpawnRequest { Arguments = arguments, WorkingDirectory = _spec.Paths.Directory, OutputFile = _spec.Paths.HypervisorLog };
+            var request = new SpawnRequest { Arguments = arguments, WorkingDirectory = _spec.Paths.Directory, OutputFile = _spec.Paths.HypervisorLog, Sockets = _sockets };
             pid = ProcessSpawner.Spawn(Confinement.Apply(request, _spec));
         }
         catch (Win32Exception e)

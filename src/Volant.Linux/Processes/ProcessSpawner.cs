@@ -39,6 +39,9 @@ public sealed record SpawnRequest
     /// <summary>Whether it and its children can never gain rights, by set-user-id programs for example (<c>PR_SET_NO_NEW_PRIVS</c>).</summary>
     public bool NoNewPrivileges { get; init; }
 
+    /// <summary>Which sockets it and its children may make; fewer than all needs <see cref="NoNewPrivileges"/>.</summary>
+    public SocketAccess Sockets { get; init; }
+
     /// <summary>Capabilities that it has even when this process is not root (<c>linux/capability.h</c>); those that this process lacks are left out. None by default.</summary>
     public IReadOnlyList<Capability> Capabilities { get; init; } = [];
 }
@@ -67,9 +70,9 @@ public static unsafe partial class ProcessSpawner
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentOutOfRangeException.ThrowIfZero(request.Arguments.Count, nameof(request));
-        return request is { User: null, View: null, NoNewPrivileges: false }
+        return request is { User: null, View: null, NoNewPrivileges: false, Sockets: SocketAccess.All }
             ? SpawnNow(request)
-            : ThreadCredentials.Run(request.View, request.User, request.NoNewPrivileges, () => SpawnNow(request));
+            : ThreadCredentials.Run(request.View, request.User, request.NoNewPrivileges, request.Sockets, () => SpawnNow(request));
     }
 
     private static int SpawnNow(SpawnRequest request)

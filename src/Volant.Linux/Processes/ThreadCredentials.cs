@@ -28,9 +28,10 @@ internal static unsafe partial class ThreadCredentials
     /// <param name="view">The files that it sees; null for all.</param>
     /// <param name="user">Whose rights it has; null for those of this process.</param>
     /// <param name="noNewPrivileges">Whether what it starts can never gain rights.</param>
+    /// <param name="sockets">Which sockets it, and what it starts, may make; fewer than all needs <paramref name="noNewPrivileges"/>.</param>
     /// <param name="action">What is done.</param>
     /// <exception cref="Win32Exception">EPERM: needs CAP_SETUID and CAP_SETGID. EAGAIN: no more threads.</exception>
-    public static T Run<T>(FileView? view, ProcessUser? user, bool noNewPrivileges, Func<T> action)
+    public static T Run<T>(FileView? view, ProcessUser? user, bool noNewPrivileges, SocketAccess sockets, Func<T> action)
     {
         ExceptionDispatchInfo? failure = null;
         T result = default!; // Assigned unless there is a failure.
@@ -48,6 +49,11 @@ internal static unsafe partial class ThreadCredentials
                     if (noNewPrivileges)
                     {
                         LinuxError.Check(ProcessControl(SetNoNewPrivileges, 1, 0, 0, 0), "Giving up new rights");
+                    }
+
+                    if (sockets != SocketAccess.All)
+                    {
+                        SocketFilter.Apply(sockets);
                     }
 
                     result = action();

@@ -31,7 +31,7 @@ internal sealed partial class CloudHypervisorLauncher(string? program, TimeProvi
         cancellationToken.ThrowIfCancellationRequested();
         var body = VmConfigBuilder.Build(spec, _host.Value);
         var arguments = CloudHypervisorArguments.Build(spec.Paths, _host.Value);
-        var attempt = new LaunchAttempt(spec);
+        var attempt = new LaunchAttempt(spec, SocketAccess.LocalAndDatagrams);
         File.Delete(spec.Paths.EventLog);
         var (handle, descriptor) = attempt.Spawn(arguments);
         var process = new CloudHypervisorProcess(handle, descriptor, clock, logger);

@@ -37,7 +37,7 @@ internal sealed partial class QemuLauncher(string? program, TimeProvider clock, 
     {
         cancellationToken.ThrowIfCancellationRequested();
         var arguments = QemuArguments.Build(spec, _host.Value);
-        var attempt = new LaunchAttempt(spec, _host.Value.Kvm ? 0 : EmulationOverheadMib);
+        var attempt = new LaunchAttempt(spec, SocketAccess.Local, _host.Value.Kvm ? 0 : EmulationOverheadMib);
         var (handle, descriptor) = attempt.Spawn(arguments);
         var process = new QemuProcess(handle, descriptor, null, QemuIdentity.LinkOf(arguments), clock, logger);
         try
