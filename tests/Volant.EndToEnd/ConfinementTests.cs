@@ -102,7 +102,7 @@ public sealed class ConfinementTests(Workspace workspace) : IAsyncLifetime
 
         var (uid, status) = Status(vm.Pid!.Value);
         Assert.InRange(uid, 200_000u, 265_535u);
-        Assert.All(new[] { "CapInh", "CapPrm", "CapEff", "CapAmb" }, set => Assert.Equal("0000000000000000", status[set]));
+        Assert.All(["CapInh", "CapPrm", "CapEff", "CapAmb"], set => Assert.Equal("0000000000000000", status[set]));
         using (var restarted = await daemon.PostAsync("/api/v1/vms/one/restart?wait=ready"))
         {
             Assert.True(restarted.IsSuccessStatusCode, daemon.Logs());

@@ -2,7 +2,7 @@ namespace Volant.Cli.Setup;
 
 /// <summary>The systemd unit of <c>volantd</c>, and the kernel's settings beside it.</summary>
 /// <remarks>
-/// Measured with <c>systemd-analyze security --offline=true</c>; a test holds it at 4.2 or less. What is left open, and why: docs/adr/0018.
+/// Measured with <c>systemd-analyze security --offline=true</c>; a test holds it at 4.4 or less. What is left open, and why: docs/adr/0018.
 /// </remarks>
 internal static class ServiceUnit
 {

@@ -256,7 +256,7 @@ internal sealed partial class VmSupervisor(
         long? bootMs = !ready ? null
             : run.LaunchedAt != 0 ? (long)clock.GetElapsedTime(run.LaunchedAt).TotalMilliseconds
             : vm.Vm.StartedAt is { } at && clock.GetUtcNow() is var now && now >= at ? (long)(now - at).TotalMilliseconds : null;
-        if (await store.SetReadyAsync(vm.Id, ready, bootMs, ready ? null : message ?? "no reason given", CancellationToken.None) is null)
+        if (await store.SetReadyAsync(vm.Id, ready, bootMs, ready ? null : message ?? "no reason given", CancellationToken.None) is not { } record)
         {
             return;
         }
@@ -268,7 +268,7 @@ internal sealed partial class VmSupervisor(
                 Instruments.RecordBoot(clock, run.LaunchedAt, "ready");
             }
 
-            LogReady(vm.Name, bootMs ?? 0);
+            LogReady(vm.Name, record.Vm.BootMs ?? 0);
         }
         else
         {
@@ -307,7 +307,7 @@ internal sealed partial class VmSupervisor(
         };
     }
 
-    [LoggerMessage(EventId = 1101, Level = LogLevel.Information, Message = "VM {Vm} is ready after {BootMs} ms")]
+    [LoggerMessage(EventId = 1101, Level = LogLevel.Information, Message = "VM {Vm} is ready; its boot took {BootMs} ms")]
     private partial void LogReady(string vm, long bootMs);
 
     [LoggerMessage(EventId = 1102, Level = LogLevel.Warning, Message = "VM {Vm} is not ready any more: {Reason}")]
