@@ -46,7 +46,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$(IFS=,; echo "${pac
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     "$suite" "$tmp/root" "${sources[@]}" >"$tmp/log" 2>&1 || { tail -n 20 "$tmp/log" >&2; die "mmdebstrap failed; the log is above"; }
 rm -rf "$tmp"/root/var/cache/apt/* "$tmp"/root/var/lib/apt/lists/*
-printf '%s\n' 'LABEL=debian / ext4 rw 0 1' 'LABEL=payload /payload ext4 ro,nofail,x-systemd.device-timeout=10 0 0' >"$tmp/root/etc/fstab"
+printf '%s\n' 'LABEL=debian / ext4 rw 0 1' 'LABEL=payload /payload ext4 ro,nofail,x-systemd.device-timeout=120 0 0' >"$tmp/root/etc/fstab"
 mkdir -p "$tmp/root/payload" "$tmp/root/etc/systemd/system/multi-user.target.wants"
 cat >"$tmp/root/etc/systemd/system/payload.service" <<'UNIT'
 [Unit]
