@@ -34,6 +34,6 @@ internal sealed class FaultList
         Require(value is { Length: > 0 } && value.Length <= most && KernelCommandLine.IsWord(value), path,
             string.Create(CultureInfo.InvariantCulture, $"must be 1 to {most} printable characters without spaces and quotes"));
 
-    public void OneOf(string path, string? value, string[] allowed) =>
+    public void OneOf(string path, string? value, IReadOnlyCollection<string> allowed) =>
         Require(value is not null && allowed.Contains(value, StringComparer.Ordinal), path, $"must be one of {string.Join(", ", allowed)}");
 }

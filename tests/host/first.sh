@@ -66,7 +66,7 @@ sed 's/"mode": "vsock"/"mode": "bridged"/; s/"name": "hello"/"name": "bridged"/;
 quietly curl -fsS -H 'Content-Type: application/json' --data-binary @/tmp/bridged.manifest.json http://127.0.0.1:7777/api/v1/plugins
 quietly volar volumes create data --size 64
 echo '{"volumes": [{"name": "data", "target": "vda"}]}' >/tmp/config.json
-quietly volar vms create net --plugin bridged --config /tmp/config.json --wait --timeout 300
+quietly volar vms create net --plugin bridged --restart always --config /tmp/config.json --wait --timeout 300
 address=$(get net ip_address)
 refused "Connection refused" timeout 20 bash -c "</dev/tcp/$address/9"
 quietly volar vms exec net sh -c 'echo kept | dd of=/dev/vda bs=512 conv=sync,fsync'

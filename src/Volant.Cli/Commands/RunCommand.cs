@@ -22,6 +22,7 @@ internal sealed class RunCommand
     private readonly Option<int?> _cpu = Symbols.Number("--cpu", "N", "Virtual CPUs", 1, ManifestRules.MaxCpuCores);
     private readonly Option<int?> _memory = Symbols.Number("--memory", "MIB", "Memory in MiB", 1, ManifestRules.MaxMemoryMib);
     private readonly Option<string?> _network = Symbols.Text("--network", "MODE", "bridged, dhcp, or vsock for a guest without a network [default: bridged]");
+    private readonly Option<string?> _restart = Symbols.Restart();
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
     private readonly Option<TimeSpan?> _timeout = Symbols.WaitTimeout();
 
@@ -38,7 +39,7 @@ internal sealed class RunCommand
         return scope.Define(
             "run",
             "Run a container image in a VM. Its root disk is built at the first use and kept.",
-            [_image, _arguments, _name, _publish, _env, _volumes, _cpu, _memory, _network, _wait, _timeout],
+            [_image, _arguments, _name, _publish, _env, _volumes, _cpu, _memory, _network, _restart, _wait, _timeout],
             ["volar run registry.example/web -p 8080:80 --wait", "volar run oci:./image --name box -- sleep 3600"],
             RunAsync);
     }
@@ -62,14 +63,15 @@ internal sealed class RunCommand
         var name = parsed.GetValue(_name) ?? NameFor(image.Manifest.Name!);
         var own = Changed(manifest, image.Entrypoint, parsed.GetValue(_arguments) ?? [], variables);
         var network = parsed.GetValue(_network) is { } mode ? new NetworkConfig { Mode = mode } : null;
+        var restart = parsed.GetValue(_restart) is { } policy ? new RestartConfig { Policy = policy } : null;
         var request = new CreateVmRequest
         {
             Name = name,
             Plugin = manifest.Name,
             CpuCores = parsed.GetValue(_cpu),
             MemoryMb = parsed.GetValue(_memory),
-            Config = ports.Length > 0 || own is not null || network is not null || volumes is not null
-                ? new VmConfig { Expose = ports.Length > 0 ? ports : null, Manifest = own, Network = network, Volumes = volumes }
+            Config = ports.Length > 0 || own is not null || network is not null || volumes is not null || restart is not null
+                ? new VmConfig { Expose = ports.Length > 0 ? ports : null, Manifest = own, Network = network, Volumes = volumes, Restart = restart }
                 : null,
         };
         var vm = wait is { } limit

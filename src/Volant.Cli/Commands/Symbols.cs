@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Numerics;
 using Volant.Cli.Output;
 using Volant.Contracts;
+using Volant.Contracts.Api;
 
 namespace Volant.Cli.Commands;
 
@@ -62,6 +63,14 @@ internal static class Symbols
 
     /// <summary><c>--wait</c>.</summary>
     public static Option<bool> Wait(string description) => new("--wait", "-w") { Description = description };
+
+    /// <summary><c>--restart</c>.</summary>
+    public static Option<string?> Restart()
+    {
+        var restart = new Option<string?>("--restart") { Description = "When the VM is started again after an end that nobody asked for, the host's own included", HelpName = "POLICY" };
+        restart.AcceptOnlyFromAmong([.. RestartPolicies.All]);
+        return restart;
+    }
 
     /// <summary><c>--timeout</c>.</summary>
     public static Option<TimeSpan?> WaitTimeout() => Duration("--timeout", "How long --wait waits, such as 90s or 5m; in whole seconds [default: 120s]", MaxWaitSeconds * 1000L);

@@ -24,6 +24,7 @@ internal sealed class VmsCreateCommand
     private readonly Option<string[]> _devices = Symbols.Repeated("--device", "PCI", "PCI address of a device to pass through");
     private readonly Option<string[]> _allowlist = Symbols.Repeated("--device-allowlist", "VENDOR:DEVICE", "Allowed devices, such as 10de:*");
     private readonly Option<string[]> _volumes = VolumeOption.Create();
+    private readonly Option<string?> _restart = Symbols.Restart();
     private readonly Option<bool> _wait = Symbols.Wait("Wait until the VM is ready");
     private readonly Option<TimeSpan?> _timeout = Symbols.WaitTimeout();
 
@@ -39,7 +40,7 @@ internal sealed class VmsCreateCommand
         "Create and start a VM.",
         [
             _name, _plugin, _runtime, _cpu, _memory, _kernelCmdline, _config, _apiHost, _apiPort, _kernel,
-            _initramfs, _initramfsChecksum, _devices, _allowlist, _volumes, _wait, _timeout,
+            _initramfs, _initramfsChecksum, _devices, _allowlist, _volumes, _restart, _wait, _timeout,
         ],
         ["volar vms create web --plugin hello --wait", "volar vms create web --plugin hello --cpu 2 --memory 512 --volume data:vdb", "volar vms create web --plugin hello --config web.json"],
         RunAsync);
@@ -103,6 +104,11 @@ internal sealed class VmsCreateCommand
         if (VolumeOption.Read(parsed, _volumes) is { } volumes)
         {
             config = (config ?? new VmConfig()) with { Volumes = volumes };
+        }
+
+        if (parsed.GetValue(_restart) is { } policy)
+        {
+            config = (config ?? new VmConfig()) with { Restart = (config?.Restart ?? new RestartConfig()) with { Policy = policy } };
         }
 
         var devices = parsed.GetValue(_devices) is { Length: > 0 } addresses ? addresses : null;

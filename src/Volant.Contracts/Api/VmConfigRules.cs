@@ -16,7 +16,8 @@ public static class RestartPolicies
     /// <summary>After every end that nobody asked for.</summary>
     public const string Always = "always";
 
-    internal static string[] All { get; } = [No, OnFailure, Always];
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<string> All { get; } = [No, OnFailure, Always];
 }
 
 /// <summary>Rules of a VM's configuration and of a create request (contract §2, §5). Pure; reports every fault at once.</summary>

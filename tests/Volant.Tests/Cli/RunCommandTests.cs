@@ -19,7 +19,7 @@ public sealed class RunCommandTests : IDisposable
         WriteFledge();
         await using var daemon = await StartAsync();
 
-        var first = await RunAsync(daemon, "run", "team/web:1.2", "--name", "web", "-p", "8080:80", "-p", "53/udp", "--cpu", "2", "--network", "vsock", "--volume", "data:vdb");
+        var first = await RunAsync(daemon, "run", "team/web:1.2", "--name", "web", "-p", "8080:80", "-p", "53/udp", "--cpu", "2", "--network", "vsock", "--volume", "data:vdb", "--restart", "always");
         var second = await RunAsync(daemon, "run", "team/web:1.2", "--name", "web2");
 
         Assert.True(first.ExitCode == 0, first.Error);
@@ -34,7 +34,7 @@ public sealed class RunCommandTests : IDisposable
         Assert.StartsWith("volant://sha256/", installed.Rootfs!.Url, StringComparison.Ordinal);
         Same("""
             {"name": "web", "plugin": "web-0123456789ab", "cpu_cores": 2, "config": {
-               "expose": [{"protocol": "tcp", "port": 80, "host_port": 8080}, {"protocol": "udp", "port": 53}], "network": {"mode": "vsock"}, "volumes": [{"name": "data", "target": "vdb"}]}}
+               "expose": [{"protocol": "tcp", "port": 80, "host_port": 8080}, {"protocol": "udp", "port": 53}], "network": {"mode": "vsock"}, "volumes": [{"name": "data", "target": "vdb"}], "restart": {"policy": "always"}}}
             """, daemon.Seen.First(seen => seen.Line == "POST /api/v1/vms").Text);
         Same("""{"name": "web2", "plugin": "web-0123456789ab"}""", daemon.Seen.Last(seen => seen.Line == "POST /api/v1/vms").Text);
     }

@@ -33,7 +33,7 @@ public sealed class VmsCreateTests : IDisposable
         await TestCli.For(daemon).RunAsync(
             "vms", "create", "web", "--plugin", "hello", "--runtime", "node", "--cpu", "4", "--memory", "1024", "--kernel-cmdline", "debug a=b", "--api-host", "0.0.0.0",
             "--api-port", "8080", "--kernel", "/images/bzImage", "--initramfs", "https://host/x.cpio", "--initramfs-checksum", new string('a', 64),
-            "--device", "0000:01:00.0", "--device", "0000:01:00.1", "--device-allowlist", "10de:*", "--volume", "data", "--volume", "logs:vdc", "--volume", "shared:ro", "--volume", "more:vdd:ro");
+            "--device", "0000:01:00.0", "--device", "0000:01:00.1", "--device-allowlist", "10de:*", "--volume", "data", "--volume", "logs:vdc", "--volume", "shared:ro", "--volume", "more:vdd:ro", "--restart", "on-failure");
 
         Assert.True(JsonElement.DeepEquals(
             JsonElement.Parse($$"""
@@ -44,7 +44,8 @@ public sealed class VmsCreateTests : IDisposable
                     "kernel_override": "/images/bzImage",
                     "initramfs": {"url": "https://host/x.cpio", "checksum": "{{new string('a', 64)}}" },
                     "devices": {"pci_passthrough": ["0000:01:00.0", "0000:01:00.1"], "allowlist": ["10de:*"]},
-                    "volumes": [{"name": "data"}, {"name": "logs", "target": "vdc"}, {"name": "shared", "readonly": true}, {"name": "more", "target": "vdd", "readonly": true}]
+                    "volumes": [{"name": "data"}, {"name": "logs", "target": "vdc"}, {"name": "shared", "readonly": true}, {"name": "more", "target": "vdd", "readonly": true}],
+                    "restart": {"policy": "on-failure"}
                   }
                 }
                 """),

@@ -368,6 +368,12 @@ internal sealed class FakeLauncher : IHypervisorLauncher, IAsyncDisposable
         {
             using var descriptor = PidFd.TryOpen(identity);
             descriptor?.Signal(9);
+
+            // The next daemon must not find it in the moment before it is dead.
+            while (identity.IsAlive())
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System);
+            }
         }
 
         foreach (var uid in _guests.Keys)
