@@ -36,7 +36,7 @@ try
     }
 
     OwnDirectories.Prepare(options);
-    using var state = StateLock.Take(options.StateDirectory);
+    using var state = await StateLock.TakeAsync(options.StateDirectory, TimeProvider.System);
     ListenSocket.RemoveStale(options.Listen);
     await using var app = DaemonHost.Build(options);
     await app.StartAsync();
