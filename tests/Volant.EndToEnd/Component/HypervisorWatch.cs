@@ -30,10 +30,14 @@ internal sealed class HypervisorWatch : IAsyncDisposable
         using var timer = new PeriodicTimer(Period, TimeProvider.System);
         while (!_stop.IsCancellationRequested)
         {
-            Most = Math.Max(Most, Children(daemon.Pid).Count(pid => ProcessIdentity.CommandLine(pid).Any(word => word.Contains(daemon.RuntimeDirectory, StringComparison.Ordinal))));
+            // One that was seen first may have ended before the last was started: those count that are there when all were seen.
+            var seen = Children(daemon.Pid).Where(IsHypervisor).ToList();
+            Most = Math.Max(Most, seen.Count(IsHypervisor));
             Samples++;
             await timer.WaitForNextTickAsync(CancellationToken.None);
         }
+
+        bool IsHypervisor(int pid) => ProcessIdentity.CommandLine(pid).Any(word => word.Contains(daemon.RuntimeDirectory, StringComparison.Ordinal));
     }
 
     /// <summary>A dead child that nobody waited for has no command line any more.</summary>
