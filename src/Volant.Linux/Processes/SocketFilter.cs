@@ -12,7 +12,7 @@ public enum SocketAccess
     /// <summary>Unix ones alone: those whom it may reach by their files.</summary>
     Local,
 
-    /// <summary>Unix ones, and IPv4 ones for datagrams, by which some programs configure network devices.</summary>
+    /// <summary>Unix ones, and IPv4 ones for datagrams, by which programs ask about network devices.</summary>
     LocalAndDatagrams,
 }
 
