@@ -102,6 +102,23 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
     }
 
+    /// <summary>Starts the daemon after one that has ended, with its database lost: what it finds running belongs to nobody, and is ended within ten seconds.</summary>
+    public async Task StartWithoutRecordsAsync()
+    {
+        foreach (var file in System.IO.Directory.GetFiles(Directory, "state.db*"))
+        {
+            File.Delete(file);
+        }
+
+        await StartAsync();
+        var started = TimeProvider.System.GetTimestamp();
+        while (Hypervisors().Count > 0 || System.IO.Directory.GetDirectories(RuntimeDirectory).Length > 0)
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(started).TotalSeconds < 10, $"an orphan is still there\n{Logs()}");
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, TestContext.Current.CancellationToken);
+        }
+    }
+
     /// <summary>Ends the daemon with a signal and waits until it is gone.</summary>
     public async Task EndAsync(int signal)
     {
